@@ -240,8 +240,8 @@ def _listen(value: Any, path: str, problems: Problems) -> Any:
     return host, int(port)
 
 
-def _watchdog_of(schema: int, **given: Any) -> WatchdogConfig:
-    del schema
+def _watchdog_of(**given: Any) -> WatchdogConfig:
+    del given["schema"]
     if "network_reference" in given:
         given["network_reference"] = given["network_reference"].named("network_reference", "reference")
     return WatchdogConfig(**given)
