@@ -28,7 +28,7 @@ from .model import (
     UnitResource,
     WatchdogConfig,
 )
-from .schema import BAD, Given, ListOf, Problems, Record, boolean, choice, integer, join, number, refuse_twice, show, text
+from .schema import BAD, Given, ListOf, Problems, Record, boolean, choice, integer, join, number, refuse_twice, show, text, unique
 from .targets import NamedTarget, parse_target, parse_targets
 
 MOST_SERVICES = 500
@@ -86,15 +86,7 @@ _dependency_entry = Record(
         "fallback": remedies.fallback,
     },
 )
-_dependency_entries = ListOf(_dependency_entry, most=50, of="dependencies")
-
-
-def _dependencies(value: Any, path: str, problems: Problems) -> Any:
-    clean = _dependency_entries(value, path, problems)
-    if isinstance(value, (list, tuple)):
-        names = (("%s[%d].name" % (path, i), entry.get("name")) for i, entry in enumerate(value) if isinstance(entry, dict))
-        refuse_twice(names, problems, "the dependency name")
-    return clean
+_dependencies = ListOf(_dependency_entry, most=50, of="dependencies", after=unique("name", "the dependency name"))
 
 
 def _peers_given(_given: Given, written: Given, path: str, problems: Problems) -> None:
@@ -126,7 +118,8 @@ def _slow_for(probes: Tuple[Probe, ...], written: Given) -> Slow:
 
 def _service_of(**given: Any) -> Service:
     given["slow"] = _slow_for(given["probes"], given.get("slow", {}))
-    given.setdefault("ladder", remedies.default_ladder(with_release="release" in given))
+    ladder = given["ladder"] if "ladder" in given else remedies.default_ladder(with_release="release" in given)
+    given["ladder"] = remedies.ending_with_page(ladder)
     return Service(**given)
 
 
@@ -156,9 +149,6 @@ def _rungs_can_act(written: Given, path: str, problems: Problems) -> None:
 
 def _service_agrees(given: Given, written: Given, path: str, problems: Problems) -> None:
     """What only the whole contract can get wrong."""
-    entries = written.get("probes")
-    if isinstance(entries, (list, tuple)) and len(entries) <= _probes.most:
-        targets.probes_agree(entries, join(path, "probes"), problems)
     if isinstance(given.get("resource"), ContainerResource):
         for index, probe in enumerate(given.get("probes", ())):
             if isinstance(probe.target, ProcessTarget) and probe.target.pidfile is None:
@@ -168,10 +158,9 @@ def _service_agrees(given: Given, written: Given, path: str, problems: Problems)
     _rungs_can_act(written, path, problems)
 
 
-_probes = ListOf(targets.probe, most=50, least=1, of="probes")
 _service = Record(
     _service_of,
-    need={"name": formats.name, "resource": _resource, "probes": _probes},
+    need={"name": formats.name, "resource": _resource, "probes": targets.probes},
     may={
         "mode": choice(*MODES),
         "desired": choice("by_admin", "always"),
@@ -191,7 +180,7 @@ _service = Record(
     },
     after=_service_agrees,
 )
-_services = ListOf(_service, most=MOST_SERVICES, of="contracts")
+_services = ListOf(_service, most=MOST_SERVICES, of="contracts", after=unique("name", "the name"))
 
 
 def _refuse_shared_ports(services: Tuple[Service, ...], problems: Problems) -> None:
@@ -218,9 +207,6 @@ def parse_services(data: object, what: str = "contracts") -> Tuple[Service, ...]
         document = Record(dict, need={"services": lambda value, _path, _problems: value})(data, "", problems)
         entries = data.get("services") if document is BAD else document["services"]
     services: Any = BAD if entries is None and problems.count else _services(entries, "services", problems)
-    if isinstance(entries, (list, tuple)) and len(entries) <= MOST_SERVICES:
-        names = (("services[%d].name" % i, entry.get("name")) for i, entry in enumerate(entries) if isinstance(entry, dict))
-        refuse_twice(names, problems, "the name")
     if services is not BAD:
         _refuse_shared_ports(services, problems)
     problems.refuse(what)

@@ -115,7 +115,7 @@ def argument(value: Any, path: str, problems: Problems) -> Any:
     return value
 
 
-_ARGUMENTS = ListOf(argument, most=1000, least=1, of="strings, the program first")
+_ARGUMENTS = ListOf(argument, most=1000, of="strings, the program first", least=1)
 
 
 def argv(value: Any, path: str, problems: Problems) -> Any:
@@ -194,7 +194,7 @@ def status_range(value: Any, path: str, problems: Problems) -> Any:
     return first, last
 
 
-status = ListOf(status_range, most=100, least=1, of="status codes and ranges")
+status = ListOf(status_range, most=100, of="status codes and ranges", least=1)
 
 
 def regex(value: Any, path: str, problems: Problems) -> Any:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from . import formats
 from .model import Command, Fallback, HttpCall, Notify, Rung
-from .schema import BAD, Check, Given, ListOf, Problems, Record, anything, choice, integer, join, number, refuse_twice
+from .schema import Check, Given, ListOf, Problems, Record, anything, choice, integer, join, number, unique
 
 # What a rung has if nothing else is written: attempts, and the window of each in seconds.
 RUNGS = {"restart": (3, 10.0), "redeploy": (2, 120.0), "rollback": (1, 60.0)}
@@ -71,13 +71,14 @@ def _rung(rung: str, **given: Any) -> Rung:
         return PAGE
     attempts, window = RUNGS[rung]
     window = given.get("timeout", window)
-    command = given.get("command")
-    if command is not None:
-        # A next attempt must never begin while the command of this one runs, so the window is at least as long.
-        limit = command.pop("timeout", None) or min(Command.timeout, window)
-        window = max(window, limit)
-        command = Command(timeout=limit, **command)
-    return Rung(rung, given.get("attempts", attempts), window, command, given.get("http"))
+    made: Dict[str, Any] = {}
+    for key, make in (("command", Command), ("http", HttpCall)):
+        if key in given:
+            # The next attempt must not begin while the command of this one runs, so the window is at least as long.
+            limit = given[key].get("timeout", min(make.timeout, window))
+            window = max(window, limit)
+            made[key] = make(**{**given[key], "timeout": limit})
+    return Rung(rung, given.get("attempts", attempts), window, **made)
 
 
 def _rung_agrees(given: Given, written: Given, path: str, problems: Problems) -> None:
@@ -93,7 +94,7 @@ def _rung_agrees(given: Given, written: Given, path: str, problems: Problems) ->
 
 
 _http_call = Record(
-    HttpCall,
+    dict,
     need={"url": url},
     may={
         "method": choice("POST", "PUT", "PATCH", "DELETE", "GET"),
@@ -115,19 +116,21 @@ _ladder_entry = Record(
     },
     after=_rung_agrees,
 )
-_ladder_entries = ListOf(_ladder_entry, most=10, of="rungs")
 
 
-def ladder(value: Any, path: str, problems: Problems) -> Any:
-    """A written ladder. It ends with the page, written or not."""
-    rungs = _ladder_entries(value, path, problems)
-    if not isinstance(value, (list, tuple)) or len(value) > _ladder_entries.most:
-        return BAD
-    written = [entry.get("rung") if isinstance(entry, dict) else None for entry in value]
-    refuse_twice((("%s[%d].rung" % (path, i), rung) for i, rung in enumerate(written)), problems, "the rung")
-    if "page" in written[:-1]:
-        return problems.add("%s[%d].rung" % (path, written.index("page")), "nothing comes after the page; make it the last rung")
-    return rungs if rungs is BAD or rungs[-1:] == (PAGE,) else rungs + (PAGE,)
+def _rungs_in_order(entries: Sequence[Any], path: str, problems: Problems) -> None:
+    rungs = [entry.get("rung") if isinstance(entry, dict) else None for entry in entries]
+    if "page" in rungs[:-1]:
+        problems.add("%s[%d].rung" % (path, rungs.index("page")), "nothing comes after the page; make it the last rung")
+    unique("rung", "the rung")(entries, path, problems)
+
+
+ladder = ListOf(_ladder_entry, most=10, of="rungs", after=_rungs_in_order)
+
+
+def ending_with_page(rungs: Tuple[Rung, ...]) -> Tuple[Rung, ...]:
+    """Whatever was written, a person comes last."""
+    return rungs if rungs[-1:] == (PAGE,) else rungs + (PAGE,)
 
 
 def default_ladder(with_release: bool) -> Tuple[Rung, ...]:
@@ -136,4 +139,4 @@ def default_ladder(with_release: bool) -> Tuple[Rung, ...]:
     return tuple(Rung(rung, *RUNGS[rung]) for rung in names) + (PAGE,)
 
 
-__all__ = ["NEW_RELEASE", "PAGE", "RUNGS", "default_ladder", "fallback", "ladder", "notify", "only", "url"]
+__all__ = ["NEW_RELEASE", "PAGE", "RUNGS", "default_ladder", "ending_with_page", "fallback", "ladder", "notify", "only", "url"]

@@ -203,10 +203,15 @@ def anything(value: Any, path: str, problems: Problems) -> Any:
 
 
 class ListOf:
-    """A list, as a tuple. `most` bounds the work that an input can ask for."""
+    """A list, as a tuple. `most` bounds the work that an input can ask for.
 
-    def __init__(self, item: Check, most: int, least: int = 0, of: str = "values") -> None:
-        self.item, self.most, self.least, self.of = item, most, least, of
+    after: looks at all entries together, as they were written, and may report more; it runs even if an entry was refused.
+    """
+
+    def __init__(
+        self, item: Check, most: int, of: str, least: int = 0, after: Optional[Callable[[Sequence[Any], str, Problems], None]] = None
+    ) -> None:
+        self.item, self.most, self.of, self.least, self.after = item, most, of, least, after
 
     def __call__(self, value: Any, path: str, problems: Problems) -> Any:
         if not isinstance(value, (list, tuple)):
@@ -217,6 +222,8 @@ class ListOf:
             return problems.add(path, "has %d entries; at most %d are allowed" % (len(value), self.most))
         before = problems.count
         items = tuple(self.item(entry, "%s[%d]" % (path, index), problems) for index, entry in enumerate(value))
+        if self.after is not None:
+            self.after(value, path, problems)
         return items if problems.count == before else BAD
 
 
@@ -300,6 +307,16 @@ def refuse_twice(values: Iterable[Tuple[str, Any]], problems: Problems, what: st
             first.setdefault(value, path)
 
 
+def unique(key: str, what: str) -> Callable[[Sequence[Any], str, Problems], None]:
+    """For `ListOf`: no two entries with the same string at `key`."""
+
+    def after(written: Sequence[Any], path: str, problems: Problems) -> None:
+        entries = ((index, entry) for index, entry in enumerate(written) if isinstance(entry, dict))
+        refuse_twice((("%s[%d].%s" % (path, index, key), entry.get(key)) for index, entry in entries), problems, what)
+
+    return after
+
+
 def keys(check: Any) -> Iterator[str]:
     """Every key a check knows, at any depth: for the tests that hold documentation to the parser."""
     parts: List[Check] = []
@@ -335,5 +352,6 @@ __all__ = [
     "refuse_twice",
     "show",
     "text",
+    "unique",
     "words",
 ]

@@ -25,6 +25,7 @@ from .schema import (
     refuse_twice,
     show,
     text,
+    unique,
 )
 
 ROLES = ("liveness", "readiness", "startup")
@@ -140,8 +141,8 @@ network_probe = Record(
 )
 
 
-def probes_agree(entries: Sequence[Any], path: str, problems: Problems) -> None:
-    """What only all probes of a service together can get wrong. `entries` as written."""
+def _probes_agree(entries: Sequence[Any], path: str, problems: Problems) -> None:
+    """What only all probes of a service together can get wrong."""
     mappings = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, dict)]
     names = [("%s[%d].name" % (path, index), entry.get("name") or entry.get("role")) for index, entry in mappings]
     unnamed: Dict[str, str] = {}
@@ -161,7 +162,11 @@ def probes_agree(entries: Sequence[Any], path: str, problems: Problems) -> None:
         problems.add(where, "a second startup probe; %s is the first, and a service has at most one" % startups[0])
 
 
+probes = ListOf(probe, most=50, of="probes", least=1, after=_probes_agree)
+
 _target = Record(NamedTarget, need={"name": text(200)}, one_of=KINDS_ALONE, may={"timeout": probe_timeout})
+
+_targets = ListOf(_target, most=MOST_TARGETS, of="targets", after=unique("name", "the name"))
 
 
 def parse_target(value: object, path: str, problems: Problems) -> Optional[NamedTarget]:
@@ -176,9 +181,7 @@ def parse_targets(data: object, what: str = "targets") -> Tuple[NamedTarget, ...
     Raises `ContractError` with every problem (``targets[3].http.url: …``). An empty list gives an empty tuple.
     """
     problems = Problems()
-    clean = ListOf(_target, most=MOST_TARGETS, of="targets")(data, "targets", problems)
-    if isinstance(data, (list, tuple)) and len(data) <= MOST_TARGETS:
-        refuse_twice((("targets[%d].name" % i, e.get("name")) for i, e in enumerate(data) if isinstance(e, dict)), problems, "the name")
+    clean = _targets(data, "targets", problems)
     problems.refuse(what)
     return clean
 
@@ -198,6 +201,6 @@ __all__ = [
     "period",
     "probe",
     "probe_timeout",
-    "probes_agree",
+    "probes",
     "threshold",
 ]
