@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the engine asks of a kind of resource.
+
+Whatever takes time is a generator: it yields one timed step after another, is sent each step's outcome, and returns its
+result. It can be abandoned after any step (the daemon died there) and is then started again from `look`.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from dataclasses import dataclass
+from typing import Generator, NamedTuple, Optional, TypeVar
+
+from .._core.reasons import Reason
+from .._host import Outcome, Step
+
+T = TypeVar("T")
+
+
+class Timed(NamedTuple):
+    """A step and the seconds it may take."""
+
+    step: Step
+    within: float
+
+
+# Yields timed steps, is sent their outcomes, returns T.
+Work = Generator[Timed, Outcome, T]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One life of a service. `id` never repeats (boot, pid and start time); `since` is its real start in monotonic seconds."""
+
+    id: str
+    pid: int
+    since: float
+
+
+class State(str, enum.Enum):
+    """running; starting or stopping (a job is pending); gone (nobody starts it); stopped (a person did); never (not yet started on this boot); unknown."""
+
+    RUNNING = "running"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    GONE = "gone"
+    STOPPED = "stopped"
+    NEVER = "never"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What stands there now. `instance` is given while running or stopping. `detail` is one line for people (exit status, signal)."""
+
+    state: State
+    instance: Optional[Instance] = None
+    detail: str = ""
+
+
+class Actuator(abc.ABC):
+    """One resource. Its outcomes: ok (done and proven), bad (tried and failed), unknown (could not be tried)."""
+
+    key: str
+    """What a lease on it is called: ``process:web``, ``unit:web.service``."""
+
+    @abc.abstractmethod
+    def look(self) -> Work[Presence]:
+        """Find out what stands there."""
+
+    @abc.abstractmethod
+    def watch(self, instance: Instance) -> Optional[Step]:
+        """A step that ends as soon as that instance is gone; None where only probes can tell."""
+
+    @abc.abstractmethod
+    def start(self) -> Work[Outcome]:
+        """Start what is gone."""
+
+    @abc.abstractmethod
+    def restart(self) -> Work[Outcome]:
+        """Stop what stands there, within its own stop timeout and proven gone, then start."""
+
+    def cannot(self, rung: str) -> Optional[Reason]:
+        """Why this rung (restart, redeploy, rollback) cannot help here; None when it can be tried."""
+        return None if rung == "restart" else Reason.UNSUPPORTED
+
+    def redeploy(self) -> Work[Outcome]:
+        """Build the current release again."""
+        return _unsupported(self.key, "redeploy")
+
+    def rollback(self) -> Work[Outcome]:
+        """Go back to the newest good release."""
+        return _unsupported(self.key, "rollback")
+
+
+def _unsupported(key: str, rung: str) -> Work[Outcome]:
+    yield from ()
+    return Outcome("unknown", Reason.UNSUPPORTED, "%s cannot %s" % (key, rung))
+
+
+__all__ = ["Actuator", "Instance", "Presence", "State", "Timed", "Work"]

@@ -1,0 +1,371 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The healer of one service: observe → decide → act → record. It never waits; its driver calls it when something has ended or is due.
+
+An event is durable before its action starts, and the state before both, so that it can be killed after any line and taken up again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any, Callable, Dict, FrozenSet, Optional
+
+from .._actuators.base import Actuator, Instance, Presence, State
+from .._core import health, memory as memories
+from .._core.apply import action_ended, apply, noticed, published
+from .._core.decide import Decision, Do, decide
+from .._core.guards import Facts
+from .._core.incident import Phase
+from .._core.memory import Memory
+from .._core.model import Probe, Service
+from .._core.reasons import Reason
+from .._host import Handle, Host, Outcome, Step
+from . import events
+from .job import Job
+from .ports import Desk, Records
+from .watch import Watch
+
+RELOOK = 0.25
+CLOSE_AFTER_OPENING = 60.0
+SETTLED = 64
+"""More decisions than this in one turn mean that two of them undo each other; the turn ends and says so."""
+
+
+class Healer:
+    """One service's healer. `wake` is when it next wants a turn (monotonic seconds)."""
+
+    def __init__(
+        self,
+        service: Service,
+        host: Host,
+        actuator: Actuator,
+        desk: Desk,
+        records: Records,
+        prober: Callable[[Probe, Optional[Instance]], Step],
+        operated: bool = False,
+        override: FrozenSet[Reason] = frozenset(),
+        phase: float = 0.0,
+        delay: float = 0.0,
+        jitter: float = 0.0,
+        source: str = "watchdog",
+    ) -> None:
+        self.service = service
+        self.name = service.name
+        self.memory: Memory = memories.NOTHING
+        self.decision: Decision = Decision(Do.WAIT, detail="not looked at yet")
+        self.presence: Presence = Presence(State.UNKNOWN)
+        self.instance: Optional[Instance] = None
+        self.watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase)
+        self.wake = -math.inf
+        self.source = source
+        self._host = host
+        self._actuator = actuator
+        self._desk = desk
+        self._records = records
+        self._operated = operated
+        self._override = override
+        self._delay = delay
+        self._jitter = jitter
+        self._job: Optional[Job[Any]] = None
+        self._death: Optional[Handle] = None
+        self._dead_since: Optional[float] = None
+        self._refused: Optional[str] = None
+        self._yielded = False
+        self._relook_at = math.inf
+        self._until = -math.inf
+        self._saved_failing: Optional[float] = None
+        self._restored: Optional[Dict[str, health.ProbeHealth]] = None
+
+    # -- what the driver calls -------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take up what was saved, and look at what stands there."""
+        self._load()
+        self._look()
+
+    def turn(self, now: float) -> None:
+        """Do whatever is due. Cheap when nothing is."""
+        if now >= self._relook_at and self._job is None:
+            self._look()
+        if self.watch.news or now >= self._until:
+            self.watch.news = False
+            self._advance(now)
+        self.watch.start_due(now)
+        self.wake = min(self.watch.wake, self._until, self._relook_at)
+
+    def nudge(self) -> None:
+        """Somebody has said something: decide anew at the next turn."""
+        self._until = -math.inf
+        self.wake = -math.inf
+
+    def look_again(self) -> None:
+        """Something may have happened to what stands there."""
+        if self._job is None:
+            self._relook_at = -math.inf
+        self.nudge()
+
+    def ended(self, handle: Handle) -> None:
+        """The watched instance is gone, or the watch over it ended otherwise: look once."""
+        if handle is self._death:
+            self._death = None
+            self._dead_since = handle.ended
+            if self._job is None:
+                self._look()
+
+    def stop(self) -> None:
+        """Let go of everything that is under way here; what was begun outside goes on."""
+        self.watch.suspend()
+        if self._job is not None:
+            self._job.abandon()
+            self._job = None
+        self._unwatch()
+        self._desk.release(self.name)
+
+    @property
+    def healer(self) -> Healer:
+        return self
+
+    @property
+    def state(self) -> health.State:
+        """The published state."""
+        return published(self.memory, self._facts(self._host.monotonic()))
+
+    @property
+    def acting(self) -> bool:
+        incident = self.memory.incident
+        return incident is not None and incident.attempt is not None and incident.attempt.ended is None
+
+    # -- facts -----------------------------------------------------------------------------------------------------------
+
+    def _facts(self, now: float) -> Facts:
+        here = self.presence.state
+        held = self._desk.hold(self.name)
+        return Facts(
+            verdict=self.watch.verdict,
+            wall_offset=self._host.wall() - now,
+            dead=here is State.GONE and self._job is None,
+            dead_since=self._dead_since,
+            never=here is State.NEVER and self._job is None,
+            stopped=here is State.STOPPED,
+            pending=here in (State.STARTING, State.STOPPING) or self._job is not None,
+            observed=self.watch.observed,
+            hold=held.text if held is not None else None,
+            hold_until=held.until if held is not None else None,
+            approved=self._desk.approved(self.name),
+            lease=self._refused or self._desk.lease(self.name),
+            maintenance=self._desk.maintenance(),
+            unwritable=self._records.unwritable(),
+            operated=self._operated,
+            override=self._override,
+            cannot=self._cannot(),
+            jitter=self._jitter,
+        )
+
+    def _cannot(self) -> Dict[str, Reason]:
+        found = {rung.rung: self._actuator.cannot(rung.rung) for rung in self.service.ladder if rung.rung != "page"}
+        return {rung: reason for rung, reason in found.items() if reason is not None}
+
+    # -- decide and act --------------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> None:
+        for _turn in range(SETTLED):
+            facts = self._facts(now)
+            self._notice(facts, now)
+            if self._yielded and facts.lease is None:
+                self._yielded = False
+                self._load()
+                continue
+            decision = decide(self.service, self.memory, facts, now)
+            if decision.do is Do.WAIT or self._known_block(decision):
+                break
+            self._refused = None
+            self._do(decision, facts, now)
+        else:
+            decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
+        self.decision = decision
+        self._until = self._ask_again(decision, now)
+        self._refused = None
+        self._remember_failing(now)
+
+    def _known_block(self, decision: Decision) -> bool:
+        if decision.do is not Do.BLOCK or decision.block is None or self.memory.blocked != str(decision.reason):
+            return False
+        incident = self.memory.incident
+        return not (decision.block.page and incident is not None and incident.paged is None)
+
+    def _ask_again(self, decision: Decision, now: float) -> float:
+        until = math.inf if decision.until is None else decision.until
+        if decision.do is Do.BLOCK and self._desk.recheck is not None:
+            until = min(until, now + self._desk.recheck)
+        return until
+
+    def _notice(self, facts: Facts, now: float) -> None:
+        if facts.dead or self.watch.observed:
+            self.memory = noticed(self.memory, published(self.memory, facts), now)
+
+    def _do(self, decision: Decision, facts: Facts, now: float) -> None:
+        if decision.do is Do.ATTEMPT and not self._entitled(facts):
+            return
+        if decision.do is Do.FIRST_START and not self._entitled(facts):
+            return
+        if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
+            self._yielded = True
+        before = self.memory
+        self.memory = apply(self.service, before, decision, facts, now)
+        for event in events.of(self, decision, before, facts, now):
+            self._records.record(event.type, self.name, event.incident, event.source, event.data)
+        self._save(now)
+        self._pace(decision, now)
+        if decision.do in (Do.ATTEMPT, Do.FIRST_START):
+            self._act(decision, facts)
+        elif decision.do in (Do.OBSERVE, Do.ESCALATE, Do.RECOVER, Do.BLOCK):
+            self._desk.release(self.name)
+
+    def _entitled(self, facts: Facts) -> bool:
+        """Take the leases and use up the approval; without both nothing begins."""
+        self._refused = self._desk.take(self.name, "healing")
+        if self._refused is not None:
+            return False
+        if self.service.mode == "approve" and not self._operated and Reason.AWAITING_APPROVAL not in self._override:
+            if not self._desk.consume_approval(self.name):
+                self._desk.release(self.name)
+                return False
+        return True
+
+    def _pace(self, decision: Decision, now: float) -> None:
+        """Ask closely while it matters: design §6."""
+        incident = self.memory.incident
+        if incident is None:
+            self.watch.close_until = -math.inf
+            return
+        if incident.phase in (Phase.ACTING, Phase.RETRYING, Phase.OBSERVING):
+            self.watch.close_until = math.inf
+        else:
+            last = now if decision.do in (Do.ATTEMPT_OVER, Do.RELAPSE) else -math.inf
+            self.watch.close_until = max(incident.opened + CLOSE_AFTER_OPENING, last)
+        if decision.do in (Do.OPEN, Do.OBSERVE, Do.RELAPSE):
+            self.watch.press(now)
+
+    def _act(self, decision: Decision, facts: Facts) -> None:
+        self.watch.suspend()
+        self._unwatch()
+        rung = decision.rung or "restart"
+        if rung == "restart":
+            work = self._actuator.start() if facts.dead or facts.never else self._actuator.restart()
+        else:
+            work = self._actuator.redeploy() if rung == "redeploy" else self._actuator.rollback()
+        self._job = Job(self._host, work, self, self._acted, _crashed_action)
+        self._job.begin()
+
+    def _acted(self, outcome: Outcome) -> None:
+        now = self._host.monotonic()
+        self._job = None
+        if outcome.status == "ok":
+            word = "ok"
+        else:
+            word = "cannot_help" if outcome.reason in (Reason.UNSUPPORTED, Reason.RELEASE_SETTLED) else "failed"
+        self.memory = action_ended(self.memory, word, now, outcome.reason)
+        if self.memory.incident is None:
+            self._desk.release(self.name)
+            if outcome.status != "ok":
+                self.presence = Presence(State.GONE, detail=outcome.detail)
+                self._dead_since = now
+                self.nudge()
+                return
+        self._save(now)
+        self._look()
+
+    # -- what stands there -----------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self._relook_at = math.inf
+        self._job = Job(self._host, self._actuator.look(), self, self._seen, _crashed_look)
+        self._job.begin()
+
+    def _seen(self, presence: Presence) -> None:
+        now = self._host.monotonic()
+        self._job = None
+        self.presence = presence
+        self.nudge()
+        if presence.state is State.RUNNING and presence.instance is not None:
+            self._found(presence.instance, now)
+            return
+        if presence.state in (State.STARTING, State.STOPPING, State.UNKNOWN):
+            self._relook_at = now + (1.0 if presence.state is State.UNKNOWN else RELOOK)
+            return
+        self._unwatch()
+        self.instance = None
+        self.watch.suspend()
+        self.watch.reset()
+        if presence.state is State.GONE and self._dead_since is None:
+            self._dead_since = now
+
+    def _found(self, instance: Instance, now: float) -> None:
+        """It runs: an instance we know, or a new one whose health begins afresh."""
+        fresh = self.memory.instance != instance.id
+        self.instance = instance
+        self._dead_since = None
+        if fresh:
+            self.memory = replace(self.memory, instance=instance.id)
+        elif self._restored is not None:
+            self.watch.restore(self._restored)
+        self._restored = None
+        delay = self._delay if self.memory.incident is None else 0.0
+        self.watch.begin(now, instance.since, fresh, delay)
+        self._delay = 0.0
+        if self._death is None or self._death.tag != instance.id:
+            self._unwatch()
+            step = self._actuator.watch(instance)
+            if step is not None:
+                self._death = self._host.start(step, math.inf, self)
+                self._death.tag = instance.id
+        if fresh:
+            self._save(now)
+
+    def _unwatch(self) -> None:
+        if self._death is not None:
+            self._host.cancel(self._death)
+            self._death = None
+
+    # -- what is remembered ----------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        stored = self._records.load(self.name)
+        now = self._host.monotonic()
+        if stored is None:
+            return
+        if not stored.same_boot:
+            self.memory, closed = memories.after_reboot(stored.data, now, self._host.wall())
+            if closed is not None:
+                data = {"reason": Reason.HOST_REBOOTED.value, "phase": closed.phase.value}
+                self._records.record("state_reset", self.name, closed.id, self.source, data)
+            self._save(now)
+            return
+        self.memory = action_ended(memories.from_data(stored.data), "interrupted", now)
+        self._restored = health.from_data(self.service, stored.data.get("healths") or {})
+        self._pace(Decision(Do.WAIT), now)
+
+    def _save(self, now: float) -> None:
+        data = memories.to_data(self.memory, now, self._host.wall())
+        data["healths"] = health.to_data(self.watch.health)
+        self._records.save(self.name, data)
+
+    def _remember_failing(self, now: float) -> None:
+        """During an incident the start of an unbroken failure outlives this process too."""
+        failing = self.watch.verdict.failing_since
+        if self.memory.incident is not None and failing != self._saved_failing:
+            self._saved_failing = failing
+            self._save(now)
+
+
+def _crashed_action(error: Exception) -> Outcome:
+    return Outcome("bad", Reason.ACTION_FAILED, "the action itself broke: %s: %s" % (type(error).__name__, error))
+
+
+def _crashed_look(error: Exception) -> Presence:
+    return Presence(State.UNKNOWN, detail="looking at it broke: %s: %s" % (type(error).__name__, error))
+
+
+__all__ = ["Healer"]

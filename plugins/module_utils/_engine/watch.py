@@ -1,0 +1,196 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When each probe of a service runs, and what its answers amount to.
+
+Cadence: each probe runs on its own grid of periods. A first failure of a quick kind is confirmed after ``confirm_period``. During an
+incident everything is asked `CLOSE` seconds after its last answer (exec no more often than `EXEC_CLOSE`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Optional
+
+from .._core import health as healths
+from .._core.health import Observation, ProbeHealth, Verdict
+from .._core.model import Probe, Service
+from .._host import Handle, Host, Step
+
+CLOSE = 0.25
+EXEC_CLOSE = 5.0
+CONFIRMED_KINDS = frozenset(("http", "tcp", "unit", "process"))
+
+
+class Tally:
+    """What people are shown of one probe since this process took over; no decision uses it."""
+
+    __slots__ = ("runs", "good", "bad", "unknown", "latency", "last", "last_good")
+
+    def __init__(self) -> None:
+        self.runs = self.good = self.bad = self.unknown = 0
+        self.latency = 0.0
+        self.last: Optional[Observation] = None
+        self.last_good: Optional[float] = None
+
+
+class Watch:
+    """The probes of one service. `news` is set when an observation changed what they amount to."""
+
+    def __init__(self, service: Service, host: Host, prober: Callable[[Probe], Step], healer: Any, phase: float = 0.0) -> None:
+        self.healer = healer
+        self.service = service
+        self.health: Dict[str, ProbeHealth] = healths.initial(service)
+        self.verdict: Verdict = healths.judge(service, self.health)
+        self.tally: Dict[str, Tally] = {probe.name: Tally() for probe in service.probes}
+        self.news = False
+        self.observed = False
+        self.close_until = -math.inf
+        self.wake = math.inf
+        self._host = host
+        self._prober = prober
+        self._phase = phase
+        self._probes = {probe.name: probe for probe in service.probes}
+        self._grid: Dict[str, float] = {}
+        self._next: Dict[str, float] = {}
+        self._flying: Dict[str, Handle] = {}
+        self._ended: Dict[str, float] = {}
+        self._since = 0.0
+        self._active = False
+        self._after = service.slow.after
+
+    def begin(self, now: float, since: float, fresh: bool, delay: float = 0.0) -> None:
+        """Watch an instance that really started at `since`. fresh: it is a new one, so that every counter starts afresh.
+
+        Probes without an initial delay share one grid per period, so that a host wakes once for all that are due.
+        """
+        self.suspend()
+        self._active = True
+        self._since = since
+        if fresh:
+            self.health = healths.initial(self.service)
+            self._judge()
+        for name, probe in self._probes.items():
+            first = max(now + delay, since + probe.initial_delay)
+            self._grid[name] = first if probe.initial_delay else self._phase % probe.period
+            self._next[name] = first if self._wanted(probe) else math.inf
+        self._rewake()
+
+    def suspend(self) -> None:
+        """Ask nothing until `begin`: nothing stands there, or an action is under way."""
+        self._active = False
+        for handle in self._flying.values():
+            self._host.cancel(handle)
+        self._flying.clear()
+        self._next.clear()
+        self.wake = math.inf
+
+    def reset(self) -> None:
+        """What was known was known of an instance that is no more."""
+        self.health = healths.initial(self.service)
+        self._judge()
+
+    def restore(self, health: Dict[str, ProbeHealth]) -> None:
+        """Take up what another process knew of the same instance."""
+        self.health = health
+        self._judge()
+
+    def press(self, now: float) -> None:
+        """An incident opened or an event came: ask again as soon as the close cadence allows."""
+        for name, at in self._next.items():
+            probe = self._probes[name]
+            if name not in self._flying and self._wanted(probe):
+                self._next[name] = min(at, self._close(probe, self._ended.get(name, -math.inf), now))
+        self._rewake()
+
+    def start_due(self, now: float) -> None:
+        """Start every probe that is due."""
+        if now < self.wake:
+            return
+        for name, at in self._next.items():
+            if at <= now:
+                self._next[name] = math.inf
+                probe = self._probes[name]
+                self._flying[name] = self._host.start(self._prober(probe), now + probe.timeout, self)
+                self._flying[name].tag = name
+        self._rewake()
+
+    def ended(self, handle: Handle) -> None:
+        """A probe of ours has answered, failed, or could not run."""
+        name = handle.tag
+        del self._flying[name]
+        probe = self._probes[name]
+        seen = self._observation(name, handle)
+        self._count(self.tally[name], seen)
+        before = self.health[name]
+        after = healths.observe(probe, before, seen)
+        if not self.observed and seen.status != "unknown":
+            self.observed = True
+            self.news = True
+        if after is not before:
+            self.health[name] = after
+            started = self.verdict.started
+            self._judge()
+            if self.verdict.started and not started:
+                self._release(seen.ended)
+        self._ended[name] = seen.ended
+        if self._wanted(probe):
+            self._next[name] = self._following(probe, seen, after)
+        self._rewake()
+
+    def _observation(self, name: str, handle: Handle) -> Observation:
+        outcome, ended = handle.outcome, handle.ended
+        if outcome is None or ended is None:
+            raise ValueError("probe %s was reported as ended without an outcome" % name)
+        status = outcome.status
+        if status == "ok" and ended - handle.started > self._after:
+            status = "slow"
+        return Observation(name, status, handle.started, ended, outcome.reason, outcome.detail)
+
+    def _count(self, tally: Tally, seen: Observation) -> None:
+        tally.runs += 1
+        tally.last = seen
+        if seen.status in ("ok", "slow"):
+            tally.good += 1
+            tally.latency = seen.ended - seen.started
+            tally.last_good = seen.ended
+        elif seen.status == "bad":
+            tally.bad += 1
+        else:
+            tally.unknown += 1
+
+    def _judge(self) -> None:
+        self.verdict = healths.judge(self.service, self.health)
+        self.news = True
+
+    def _wanted(self, probe: Probe) -> bool:
+        return self._active and (probe.role == "startup") is not bool(self.verdict.started)
+
+    def _release(self, now: float) -> None:
+        """The startup probe has passed: the others begin now."""
+        for name, probe in self._probes.items():
+            if probe.role != "startup" and name not in self._flying:
+                self._next[name] = max(now, self._since + probe.initial_delay)
+
+    def _following(self, probe: Probe, seen: Observation, health: ProbeHealth) -> float:
+        at = self._on_grid(probe, seen)
+        if seen.ended < self.close_until:
+            return min(at, self._close(probe, seen.ended, seen.ended))
+        confirming = probe.role != "startup" and probe.kind in CONFIRMED_KINDS and 0 < health.bad < probe.failure_threshold
+        return min(at, seen.ended + self.service.confirm_period) if confirming else at
+
+    def _on_grid(self, probe: Probe, seen: Observation) -> float:
+        base = self._grid[probe.name]
+        at = base + math.ceil((seen.ended - base) / probe.period) * probe.period
+        return at if at > seen.started else at + probe.period
+
+    def _close(self, probe: Probe, ended: float, now: float) -> float:
+        if probe.kind == "exec":
+            return max(now, ended + EXEC_CLOSE)
+        return max(now, ended + CLOSE)
+
+    def _rewake(self) -> None:
+        self.wake = min(self._next.values(), default=math.inf)
+
+
+__all__ = ["Tally", "Watch"]
