@@ -60,9 +60,3 @@ for version in versions:
     shutil.copyfile(sys.argv[1], pathlib.Path(sys.argv[2]) / ("get_pip_%s.py" % version.replace(".", "_")))
 PYTHON
 }
-
-ansible_test() {
-    local version
-    version=$("$VENVS/test/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    "$VENVS/test/bin/ansible-test" "$1" --python "$version" "${@:2}"
-}

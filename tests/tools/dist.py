@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Leaves dist/faultline-selfheal-VERSION.tar.gz and dist/selfheal.pyz, each a function of the sources alone.
 
-``ansible-galaxy collection build`` does the building. Its archive carries the time of the day and the order of the file system, so it is packed
-again here: sorted, one fixed time, no name in the gzip header. SOURCE_DATE_EPOCH is honoured.
+``ansible-galaxy collection build`` does the building. Its archive carries the time of the day and the order of the file system, so it is
+packed again here: sorted, one fixed time, no name in the gzip header. SOURCE_DATE_EPOCH is honoured.
 The zip application is built from what was packed, not from the checkout beside it.
 """
 

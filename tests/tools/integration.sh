@@ -16,4 +16,5 @@ mkdir -p "$tree/tests"
 cp -R "$INSTALLED/." "$tree/"
 cp -R "$ROOT/tests/integration" "$tree/tests/"
 cd "$tree"
-ansible_test integration --local --color no "$@"
+python=$("$VENVS/test/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+"$VENVS/test/bin/ansible-test" integration --local --python "$python" --color no "$@"

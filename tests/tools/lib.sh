@@ -13,7 +13,7 @@ COLLECTIONS="$VENVS/collections"
 INSTALLED="$COLLECTIONS/ansible_collections/faultline/selfheal"
 export ROOT
 
-say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+say() { printf '== %s\n' "$*" >&2; }
 
 die() {
     printf 'selfheal: %s\n' "$*" >&2

@@ -11,4 +11,5 @@ venv test
 ansible_test_environment
 copy_tree "$scratch"
 cd "$scratch/ansible_collections/faultline/selfheal"
-ansible_test sanity --local --requirements --color no "$@"
+# Without --python it takes every version it finds; --python 3.12 limits it to one.
+"$VENVS/test/bin/ansible-test" sanity --local --requirements --color no "$@"
