@@ -27,7 +27,7 @@ name = pattern(
     re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"), "a name of 1 to 63 lower-case letters, digits, '_' and '-', beginning with a letter or digit"
 )
 user = pattern(re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}\$?"), "the name of a user")
-container = pattern(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+"), "the name of a container")
+container = pattern(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*"), "the name of a container")
 project = pattern(re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*"), "the name of one directory below root, without '/'")
 proxy_name = pattern(re.compile(r"[A-Za-z0-9_.:-]+"), "a name as HAProxy knows it")
 variable = pattern(re.compile(r"[A-Za-z_][A-Za-z0-9_]*"), "the name of an environment variable")
