@@ -20,7 +20,15 @@ ACTIONS = ("restart", "redeploy", "rollback", "start", "failover", "failback")
 OPERATORS = ("hold", "unhold", "approve", "ack", "stop", "start")
 OPERATORS_ON_ALL = ("hold", "unhold")
 # What may be written for an action's outcome, and what it means.
-OUTCOMES = {"ok": "ok", "failed": "failed", "fail": "failed", "bad": "failed", "cannot": "cannot", "cannot_help": "cannot", "unsupported": "cannot"}
+OUTCOMES = {
+    "ok": "ok",
+    "failed": "failed",
+    "fail": "failed",
+    "bad": "failed",
+    "cannot": "cannot",
+    "cannot_help": "cannot",
+    "unsupported": "cannot",
+}
 _ANSWERS = ("ok", "bad", "hang", "unknown")
 
 
