@@ -13,20 +13,16 @@ import errno
 import os
 import select
 import signal
-import stat as modes
 import threading
 import time
 from dataclasses import dataclass
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ._core.reasons import Reason
 from ._host import Machine, Outcome, Step
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STUCK_AFTER = 1.0
-PIDFILE_LIMIT = 64
-# A file's time is that of the last timer tick, and a start time is cut to 1/100 s.
-_PIDFILE_TOLERANCE = 1.0
 # Death after KILL takes some 0.2 ms; waiting so long for it spares a thread. Only after a timeout or an early end.
 _REAP_AT_ONCE_MS = 5
 
@@ -89,6 +85,11 @@ def since(start_time: int) -> float:
     return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - start_time / TICKS)
 
 
+def started_wall(start_time: int) -> float:
+    """A start time in seconds since the epoch, by today's clock."""
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - start_time / TICKS)
+
+
 def instance_id(boot_id: str, pid: int, start_time: int) -> str:
     """Names one process for ever: ``<boot id>:<pid>:<start time>``."""
     return "%s:%d:%d" % (boot_id, pid, start_time)
@@ -98,58 +99,6 @@ def parse_instance(identity: str) -> Tuple[int, int]:
     """Pid and start time of an `instance_id`. Raises ValueError."""
     _boot, pid, start = identity.rsplit(":", 2)
     return int(pid), int(start)
-
-
-class PidfileRefused(Exception):
-    """The pidfile exists but names no process that may be believed; the message says why. `unreadable`: we may not even look."""
-
-    def __init__(self, message: str, unreadable: bool = False) -> None:
-        super().__init__(message[:500])
-        self.unreadable = unreadable
-
-
-def read_pidfile(path: str) -> Optional[Stat]:
-    """The process a pidfile names, with proof; None when there is no such file. Raises PidfileRefused.
-
-    Proof: a regular file, not through a link; the process runs and started before the file was written (else the pid has been given to
-    another since); the file belongs to root or us, or else to the user the process runs as: others may not point us at a foreign process.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise PidfileRefused("pidfile %s is a symbolic link; name the file itself" % path) from error
-        raise PidfileRefused("cannot read pidfile %s: %s" % (path, error.strerror), unreadable=True) from error
-    try:
-        found = os.fstat(descriptor)
-        if not modes.S_ISREG(found.st_mode):
-            raise PidfileRefused("pidfile %s is no regular file" % path)
-        text = os.read(descriptor, PIDFILE_LIMIT + 1)
-    finally:
-        os.close(descriptor)
-    first = text.split()[:1]
-    if len(text) > PIDFILE_LIMIT or not first or not first[0].isdigit() or not 1 < int(first[0]) < 1 << 31:
-        raise PidfileRefused("pidfile %s holds %r, not a process id above 1" % (path, text[:20].decode("ascii", "replace")))
-    process = stat(int(first[0]))
-    if process is None or process.dead:
-        raise PidfileRefused("pidfile %s names pid %s, which does not run" % (path, first[0].decode("ascii")))
-    _prove(path, found, process)
-    return process
-
-
-def _prove(path: str, found: os.stat_result, process: Stat) -> None:
-    trusted = found.st_uid in (0, os.geteuid()) and not found.st_mode & modes.S_IWOTH
-    if not trusted:
-        uid = owner_of(process.pid)
-        if found.st_mode & modes.S_IWOTH or uid != found.st_uid:
-            raise PidfileRefused("pidfile %s can be written by others (uid %d, mode %o) and names pid %d of uid %s; refused, as it "
-                                 "could be pointed at any process" % (path, found.st_uid, modes.S_IMODE(found.st_mode), process.pid, uid))
-    started = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_time / TICKS)
-    if started > found.st_mtime + _PIDFILE_TOLERANCE:
-        raise PidfileRefused("pidfile %s names pid %d, but that process started %.0f s after the file was written: the pid was given to "
-                             "another" % (path, process.pid, started - found.st_mtime))
 
 
 # ---- waiting for the end of any process
@@ -167,6 +116,17 @@ def open_process(pid: int, start_time: int) -> Optional[int]:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def can_wait() -> bool:
+    """Whether kernel and Python have pidfds (Linux 5.3, Python 3.9)."""
+    try:
+        os.close(os.pidfd_open(os.getpid(), 0))
+    except AttributeError:
+        return False
+    except OSError as error:
+        return error.errno not in (errno.ENOSYS, errno.EPERM)
+    return True
 
 
 def send(pid: int, start_time: int, number: int) -> bool:
@@ -257,7 +217,8 @@ class _Pausing(Machine):
 # ---- our own children
 
 _stuck: Dict[int, Tuple[str, float]] = {}
-_services: Set[int] = set()
+_services: Dict[int, Optional[int]] = {}
+_SERVICES_KEPT = 256
 
 
 def stuck() -> List[Tuple[int, str]]:
@@ -316,27 +277,32 @@ def reap(pid: int) -> Optional[int]:
     try:
         found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        _services.discard(pid)
         return None
     if found == 0:
         return None
-    _services.discard(pid)
-    return os.waitstatus_to_exitcode(status)
+    code = os.waitstatus_to_exitcode(status)
+    if pid in _services:
+        _services[pid] = code
+    return code
 
 
 def keep_service(pid: int) -> None:
-    """A child that goes on after its step: `reap_services` looks after it."""
-    _services.add(pid)
+    """A child that goes on after its step; `service_code` tells how it ended, `reap_services` leaves no zombie of it."""
+    if len(_services) >= _SERVICES_KEPT:
+        for known in [known for known, code in _services.items() if code is not None]:
+            del _services[known]
+    _services[pid] = None
 
 
-def reap_services() -> Dict[int, int]:
-    """Reap services of ours that have ended, watched or not: pid to exit code."""
-    codes = {}
-    for pid in list(_services):
-        code = reap(pid)
-        if code is not None:
-            codes[pid] = code
-    return codes
+def reap_services() -> None:
+    """Reap services of ours that have ended, watched or not."""
+    for pid in [pid for pid, code in _services.items() if code is None]:
+        reap(pid)
+
+
+def service_code(pid: int) -> Optional[int]:
+    """How a service that we started ended; None when it lives or was started by another process."""
+    return _services.get(pid)
 
 
 def bury(pid: int, program: str) -> Optional[int]:
@@ -387,7 +353,7 @@ def ending(code: int) -> str:
 
 
 __all__ = [
-    "Gone", "Pause", "PidfileRefused", "Stat", "alive", "bury", "ended", "ending", "every", "exit_descriptor", "instance_id",
-    "keep_service", "kill_group", "open_process", "owner_of", "parse_instance", "read_pidfile", "reap", "reap_services", "send",
-    "signal_name", "since", "stat", "stuck",
+    "Gone", "Pause", "Stat", "alive", "bury", "can_wait", "ended", "ending", "every", "exit_descriptor", "instance_id",
+    "keep_service", "kill_group", "open_process", "owner_of", "parse_instance", "reap", "reap_services", "send",
+    "service_code", "signal_name", "since", "started_wall", "stat", "stuck",
 ]

@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "modules": {"_core", "_host", "_spawn", "_probes", "_records", "_actuators", "_engine", "_module"},
 }
 # What _spawn.py needs to know of accounts, environments and /proc stands beside it and has its place among the layers.
-BESIDE_SPAWN = {"_environment", "_proc"}
+BESIDE_SPAWN = {"_environment", "_proc", "_transient"}
 # The interpreter's own SHA-256, under the names it has had: four megabytes lighter than hashlib with OpenSSL, and asked for in a try.
 OF_SOME_VERSIONS = {"_sha2", "_sha256"}
 # What a decision must not reach: clocks, files, the network, processes, threads.
@@ -121,7 +121,7 @@ def test_decisions_reach_no_clock_no_file_and_no_network(sources: list[Any]) -> 
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if called in ("open", "input") or called.split(".")[-1] in ("now", "utcnow", "today") and "date" in called:
+                if called in ("open", "input") or called.rpartition(".")[2] in ("now", "utcnow", "today") and "date" in called:
                     wrong.append("%s:%d: %s()" % (source, node.lineno, called))
     assert wrong == [], "\n" + "\n".join(wrong)
 
