@@ -10,6 +10,7 @@ A message never shows what may be a secret.
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any, Tuple
 
 from .schema import BAD, Check, ListOf, Pairs, Problems, integer, pattern, printable, show, text
@@ -198,13 +199,17 @@ status = ListOf(status_range, most=100, of="status codes and ranges", least=1)
 
 
 def regex(value: Any, path: str, problems: Problems) -> Any:
-    """A regular expression that compiles."""
+    """A regular expression that compiles, and means the same in every version of Python."""
     if text()(value, path, problems) is BAD:
         return BAD
     try:
-        re.compile(value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(value)
     except (re.error, RecursionError, OverflowError, ValueError) as error:
         return problems.add(path, "is no regular expression: %s" % error)
+    except Warning as warning:
+        return problems.add(path, "is an ambiguous regular expression: %s; escape what is meant literally" % warning)
     return value
 
 

@@ -133,6 +133,8 @@ BAD = [
     (with_http(status=[99]), HTTP + ".status[0]: " + STATUS + "99"),
     (with_http(status=[True]), HTTP + ".status[0]: " + STATUS + "true"),
     (with_http(body_regex="("), HTTP + ".body_regex: is no regular expression: missing ), unterminated subpattern at position 0"),
+    (with_http(body_regex="[[:alpha:]]"),
+     HTTP + ".body_regex: is an ambiguous regular expression: Possible nested set at position 1; escape what is meant literally"),
     (with_http(body_text=""), HTTP + ".body_text: must not be empty"),
     (with_http(json={"a..b": 1}), HTTP + ".json: expected a path such as status or checks.database.ok, found 'a..b'"),
     (with_http(json={"a": float("nan")}), HTTP + ".json.a: contains a number that is not finite"),
@@ -214,6 +216,13 @@ def test_all_faults_are_named_at_once() -> None:
         "services[2]",
         "services[1].name",
     ]
+
+
+def test_exec_probes_have_a_floor() -> None:
+    """An exec probe cannot be asked for more often than once a second, wherever it stands (C09)."""
+    often = {"exec": {"argv": ["/bin/true"]}, "period": 0.9}
+    found = problems_of({**PLAIN, "probes": [{"role": "liveness", **often}], "dependencies": [{"name": "a", "probe": often}]})
+    assert [problem.split(":")[0] for problem in found] == [AT + ".probes[0].period", AT + ".dependencies[0].probe.period"]
 
 
 def test_two_agent_checks_cannot_share_a_port() -> None:
