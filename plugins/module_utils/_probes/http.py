@@ -20,11 +20,10 @@ from .engine import LONGEST_DETAIL
 from .exchange import Exchange
 from .http_answer import CHUNKED, UNTIL_CLOSE, Bad, Buffer, Chunks, Head, check_start, head_end, parse_head, printable
 from .http_body import BodyCheck
-from .http_request import HARMLESS, Request, first_request
+from .http_request import HARMLESS, SHORTEST_SECRET, Request, first_request
 
 _LONGEST_SNIPPET = 100
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SHORTEST_SECRET = 4
 
 
 class HttpProbe(Step):
@@ -37,7 +36,7 @@ class HttpProbe(Step):
         self.request = first_request(target)
         self.check = BodyCheck(target)
         self.secrets = tuple(
-            value for name, value in target.headers if len(value) >= _SHORTEST_SECRET and name.lower() not in HARMLESS
+            value for name, value in target.headers if len(value) >= SHORTEST_SECRET and name.lower() not in HARMLESS
         )
         self._fine: Dict[int, Outcome] = {}
 

@@ -20,6 +20,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REWRITTEN = ("connection", "content-length", "transfer-encoding", "host")
 HARMLESS = ("accept", "accept-encoding", "accept-language", "cache-control", "content-type", "host", "user-agent")
 """Headers whose values may be shown, and sent to another port of the same host. Any other may be a secret."""
+SHORTEST_SECRET = 4
+"""What is shorter is no secret, and hiding it would blot out half of every message."""
 
 
 class Request:
@@ -103,4 +105,4 @@ def first_request(target: HttpTarget) -> Request:
     return Request(target.url, target.method, target.headers, target.body, target.tls_server_name)
 
 
-__all__ = ["HARMLESS", "Request", "USER_AGENT", "first_request"]
+__all__ = ["HARMLESS", "Request", "SHORTEST_SECRET", "USER_AGENT", "first_request"]
