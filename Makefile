@@ -36,7 +36,7 @@ integration: ## ansible-test integration: every module against the installed tar
 bench: ## the measurements, each against its anchor in the same run
 	@tests/tools/bench.sh
 
-docs: ## the modules' documentation as HTML, in dist/docs/html
+docs: ## generated documents, and the modules' documentation as HTML in dist/docs/html
 	@tests/tools/docs.sh
 
 clean: ## remove .venv and dist

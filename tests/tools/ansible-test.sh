@@ -7,6 +7,9 @@
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# ansible-test and Ansible put the interpreter's path into lines that a space would break; by this way it has none.
+ln -s "$VENVS" "$scratch/venvs"
+bin="$scratch/venvs/test/bin"
 
 # ansible-test tries every python3.N on PATH by name and stops at one that is only a version manager's shim. It is given a directory of those
 # that run, and PATH without the shims; a version that is not here is skipped by ansible-test itself, which says so.
@@ -28,7 +31,7 @@ working_pythons() {
         done
     done
     shopt -u nullglob
-    PATH="$VENVS/test/bin:$scratch/pythons$rest"
+    PATH="$bin:$scratch/pythons$rest"
 }
 
 # ansible-test keeps downloads and environments below HOME. It gets a home of its own in .venv, with pip's settings and cache of the real one.
@@ -60,3 +63,5 @@ for version in versions:
     shutil.copyfile(sys.argv[1], pathlib.Path(sys.argv[2]) / ("get_pip_%s.py" % version.replace(".", "_")))
 PYTHON
 }
+
+ansible_test() { "$bin/python" "$bin/ansible-test" "$@"; }

@@ -70,6 +70,17 @@ def _pack(members: list[tuple[tarfile.TarInfo, bytes | None]]) -> bytes:
     return gzip.compress(raw.getvalue(), compresslevel=9, mtime=0)
 
 
+def _unpack(members: list[tuple[tarfile.TarInfo, bytes | None]], into: pathlib.Path) -> None:
+    # By hand: Debian 12's Python does not know extractall's filter, and newer ones want it. What is no file is a directory (no links).
+    for info, data in members:
+        target = into / info.name
+        if data is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        elif not info.isdir():
+            sys.exit("dist: %s is a link; the collection ships real files only, replace it by the file" % info.name)
+
+
 def _write(path: pathlib.Path, data: bytes) -> None:
     temporary = path.with_name(".%s.%d" % (path.name, os.getpid()))
     temporary.write_bytes(data)
@@ -91,14 +102,14 @@ def main() -> None:
     DIST.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = _galaxy_build(scratch)
-        packed = _pack(_sorted_manifest(_members(built)))
+        members = _sorted_manifest(_members(built))
+        packed = _pack(members)
         for old in DIST.glob("faultline-selfheal-*.tar.gz"):
             if old.name != built.name:
                 old.unlink()
         _write(DIST / built.name, packed)
         tree = pathlib.Path(scratch) / "tree"
-        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-            archive.extractall(tree, filter="data")
+        _unpack(members, tree)
         archive_module = _archive_module(tree)
         try:
             application = archive_module.render(str(tree))

@@ -3,12 +3,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# dist/docs/html: the modules' documentation as HTML pages.
+# docs/state-machines.md from the transition tables, and dist/docs/html: the modules' documentation as HTML pages.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 install_collection
 venv docs
 ansible_environment docs
+"$VENVS/docs/bin/python" "$ROOT/tests/tools/state_machines.py"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"

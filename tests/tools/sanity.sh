@@ -12,4 +12,4 @@ ansible_test_environment
 copy_tree "$scratch"
 cd "$scratch/ansible_collections/faultline/selfheal"
 # Without --python it takes every version it finds; --python 3.12 limits it to one.
-"$VENVS/test/bin/ansible-test" sanity --local --requirements --color no "$@"
+ansible_test sanity --local --requirements --color no "$@"

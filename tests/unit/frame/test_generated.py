@@ -17,4 +17,4 @@ def test_the_state_diagrams_are_current(repository: pathlib.Path) -> None:
     spec.loader.exec_module(generator)
     machines = [name for name, _summary, _table in generator.tables()]
     assert "incident" in machines
-    assert (repository / "docs" / "state-machines.md").read_text(encoding="utf-8") == generator.render()
+    assert (repository / "docs" / "state-machines.md").read_text(encoding="utf-8") == generator.render(), "run: make docs"
