@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the watchdog remembers of a service between cycles, crashes and reboots: one small file each, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Callable, Dict, Mapping, Optional
+
+from .._core.errors import RecordError
+from .._core.times import compact
+from .files import boot_id, cause, make_directory, read_file, remove, replace_file, set_aside, sync_directory
+from .names import service_name
+
+SCHEMA = 1
+_LIMIT = 1024 * 1024
+
+
+class StateStore:
+    """``<directory>/<service>.json``. Only the holder of the service's lease saves.
+
+    `on_reset(service, aside, problem)` is called when a file could not be understood and was set aside as `aside`; the caller
+    records a ``state_reset`` event there.
+    """
+
+    def __init__(
+        self, directory: str, on_reset: Optional[Callable[[str, str, str], None]] = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.directory = directory
+        self._on_reset = on_reset
+        self._clock = clock
+
+    def _path(self, service: str) -> str:
+        return os.path.join(self.directory, service_name(service) + ".json")
+
+    def load(self, service: str) -> Optional[Dict[str, Any]]:
+        """What was saved, with `schema` and the `boot_id` of the boot it was saved on; None when there is nothing (any more).
+
+        Raises RecordError when a bad file cannot even be set aside.
+        """
+        path = self._path(service)
+        try:
+            problem, state = self._parse(read_file(path, _LIMIT))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            problem, state = cause(error), None
+        except ValueError as error:
+            problem, state = str(error), None
+        if state is not None:
+            return state
+        try:
+            aside = set_aside(path, "bad", compact(self._clock()))
+        except OSError as error:
+            raise RecordError(
+                "State %s is unusable (%s) and cannot be set aside: %s. Remove it by hand." % (path, problem, cause(error))) from error
+        if self._on_reset is not None:
+            self._on_reset(service, aside, problem)
+        return None
+
+    @staticmethod
+    def _parse(raw: bytes) -> "tuple[str, Optional[Dict[str, Any]]]":
+        try:
+            data = json.loads(raw)
+        except RecursionError:
+            return "it is nested too deeply", None
+        if not isinstance(data, dict):
+            return "it holds no JSON object", None
+        if data.get("schema") != SCHEMA or isinstance(data["schema"], bool):
+            return "its schema is %.40r, expected %d" % (data.get("schema"), SCHEMA), None
+        if not isinstance(data.get("boot_id"), str):
+            return "it names no boot_id", None
+        return "", data
+
+    def save(self, service: str, state: Mapping[str, Any]) -> None:
+        """Replace what is remembered; durable on return. Raises RecordError, and then the old file stands as it was."""
+        path = self._path(service)
+        whole = {"schema": SCHEMA, "boot_id": boot_id()}
+        whole.update((key, value) for key, value in state.items() if key not in whole)
+        try:
+            data = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode("ascii")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecordError("The state of %s cannot be written as JSON: %s" % (service, error)) from error
+        if len(data) > _LIMIT:
+            raise RecordError("The state of %s has %d bytes; at most %d are kept." % (service, len(data), _LIMIT))
+        make_directory(self.directory)
+        replace_file(path, data)
+
+    def forget(self, service: str) -> bool:
+        """Remove what is remembered; was there anything? Raises RecordError."""
+        path = self._path(service)
+        try:
+            gone = remove(path)
+            if gone:
+                sync_directory(self.directory)
+        except OSError as error:
+            raise RecordError("Removing the state %s: %s" % (path, cause(error))) from error
+        return gone
+
+
+__all__ = ["SCHEMA", "StateStore"]
