@@ -41,10 +41,8 @@ class CannotStart(Exception):
 _accounts: Dict[str, Tuple[float, Account]] = {}
 
 
-def account_for(user: Optional[str]) -> Optional[Account]:
-    """Whom to become for `user`; None when we are that user already. Raises CannotStart. Answers are kept for a minute (LDAP)."""
-    if user is None:
-        return None
+def find_account(user: str) -> Account:
+    """Who `user` is on this host. Raises CannotStart. Answers are kept for a minute, as they may come from LDAP."""
     import pwd
 
     known = _accounts.get(user)
@@ -57,7 +55,14 @@ def account_for(user: Optional[str]) -> Optional[Account]:
         groups = tuple(os.getgrouplist(user, entry.pw_gid))
         known = (time.monotonic(), Account(entry.pw_uid, entry.pw_gid, groups, user, entry.pw_dir, entry.pw_shell))
         _accounts[user] = known
-    account = known[1]
+    return known[1]
+
+
+def account_for(user: Optional[str]) -> Optional[Account]:
+    """Whom to become for `user`; None when we are that user already, or it is None. Raises CannotStart."""
+    if user is None:
+        return None
+    account = find_account(user)
     if os.geteuid() == 0:
         return account
     if account.uid == os.geteuid():
@@ -169,5 +174,5 @@ def _double_quoted(text: str, position: int, made: List[str]) -> int:
 
 
 __all__ = [
-    "Account", "CannotStart", "PATH", "account_for", "base_environment", "parse_environment", "read_environment_file",
+    "Account", "CannotStart", "PATH", "account_for", "base_environment", "find_account", "parse_environment", "read_environment_file",
 ]
