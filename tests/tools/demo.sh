@@ -9,5 +9,5 @@
 install_collection
 ansible_environment demo
 cd "$ROOT"
-[ -f inventories/demo/hosts.yml ] || die "inventories/demo/hosts.yml is missing; is this a complete clone?"
+[ -d inventories/demo ] || die "inventories/demo is missing; is this a complete clone?"
 exec "$VENVS/demo/bin/ansible-playbook" -i inventories/demo faultline.selfheal.drill "$@"

@@ -12,10 +12,15 @@ ansible_environment docs
 "$VENVS/docs/bin/python" "$ROOT/tests/tools/state_machines.py"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-cd "$scratch"
-antsibull-docs sphinx-init --use-current --squash-hierarchy --fail-on-error --dest-dir site faultline.selfheal >/dev/null
-antsibull-docs --config-file site/antsibull-docs.cfg collection --use-current --squash-hierarchy --fail-on-error --dest-dir site/rst faultline.selfheal >/dev/null
+site="$scratch/site"
+mkdir -m 700 "$site"
+quietly() { "$@" >"$scratch/output" 2>&1 || { cat "$scratch/output" >&2; return 1; }; }
+quietly antsibull-docs sphinx-init --use-current --squash-hierarchy --fail-on-error --dest-dir "$site" faultline.selfheal
+chmod 700 "$site/rst"
+quietly antsibull-docs --config-file "$site/antsibull-docs.cfg" collection --use-current --squash-hierarchy --fail-on-error \
+    --dest-dir "$site/rst" faultline.selfheal
 # Links into other projects' pages need their inventories from the network; without them the pages are the same, minus those links.
-printf '\nintersphinx_mapping = {}\n' >>site/conf.py
-"$VENVS/docs/bin/python" -m sphinx -q -b html -c site site/rst "$ROOT/dist/docs/html"
+printf '\nintersphinx_mapping = {}\nnitpicky = False\n' >>"$site/conf.py"
+rm -rf "$ROOT/dist/docs"
+"$VENVS/docs/bin/python" -m sphinx -Q -b html -c "$site" "$site/rst" "$ROOT/dist/docs/html"
 echo "dist/docs/html/index.html"

@@ -48,7 +48,7 @@ ansible_lint() {
     in_tree "$VENVS/test/bin/ansible-lint" --profile production --offline --nocolor
 }
 
-check "ruff check" "$VENVS/test/bin/ruff" check --cache-dir "$VENVS/ruff-cache" .
+check "ruff check" "$VENVS/test/bin/ruff" check --output-format concise --cache-dir "$VENVS/ruff-cache" .
 check "ruff format" "$VENVS/test/bin/ruff" format --cache-dir "$VENVS/ruff-cache" --check --diff .
 check mypy types
 check "mypy (tools)" "$VENVS/test/bin/mypy" --config-file pyproject.toml --cache-dir "$VENVS/mypy-cache" plugins/plugin_utils tests/tools
