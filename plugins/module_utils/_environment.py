@@ -89,11 +89,13 @@ def read_environment_file(path: str) -> Dict[str, str]:
         raise CannotStart(Reason.NO_SUCH_PROGRAM, "environment_file %s does not exist; create it or correct the contract" % path) from None
     except OSError as error:
         raise CannotStart(Reason.NO_PERMISSION, "cannot read environment_file %s: %s" % (path, error.strerror)) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not modes.S_ISREG(found.st_mode) or found.st_size > ENVIRONMENT_FILE_LIMIT:
             raise CannotStart(Reason.NO_PERMISSION, "environment_file %s is no regular file of at most 1 MiB" % path)
-        data = file.read(ENVIRONMENT_FILE_LIMIT)
+        data = b"".join(iter(lambda: os.read(descriptor, 65536), b""))
+    finally:
+        os.close(descriptor)
     if b"\0" in data:
         raise CannotStart(Reason.NO_PERMISSION, "environment_file %s holds a null byte; expected lines NAME=value" % path)
     return parse_environment(data.decode("utf-8", "surrogateescape"))

@@ -286,12 +286,19 @@ def reap(pid: int) -> Optional[int]:
     return code
 
 
-def keep_service(pid: int) -> None:
-    """A child that goes on after its step; `service_code` tells how it ended, `reap_services` leaves no zombie of it."""
+def keep_service(pid: int, unwatched: bool = False) -> None:
+    """A child that goes on after its step. Whoever watches it reaps it; `unwatched`, a thread does. `service_code` tells how it ended."""
     if len(_services) >= _SERVICES_KEPT:
         for known in [known for known, code in _services.items() if code is not None]:
             del _services[known]
     _services[pid] = None
+    if unwatched:
+        threading.Thread(target=_reap_service, args=(pid,), name="selfheal-reap-%d" % pid, daemon=True).start()
+
+
+def _reap_service(pid: int) -> None:
+    ended(pid, wait=True)
+    reap(pid)
 
 
 def reap_services() -> None:

@@ -32,7 +32,8 @@ class Launch(Step):
 
     `before_exec` is called in the child, with our rights, and gets its pid. `log`: a file to append to, kept as ``.1`` when it has reached
     8 MiB at a start; None, or a file that cannot be written: /dev/null. `rehearse`: do everything up to the exec, and then end: what
-    would fail is known before anything is stopped for it.
+    would fail is known before anything is stopped for it. `background`: the program may put itself into the background and be
+    watched there, so that its first process is nobody's to reap.
     """
 
     argv: Tuple[str, ...]
@@ -43,6 +44,7 @@ class Launch(Step):
     log: Optional[str] = None
     before_exec: Optional[Callable[[int], None]] = None
     rehearse: bool = False
+    background: bool = False
 
     def begin(self, now: float) -> Machine:
         return _Launching(self)
@@ -103,7 +105,7 @@ class _Launching(Machine):
             killed = Outcome("unknown", Reason.CANCELLED, "the rehearsal of %s was killed" % self._launch.argv[0])
             self.outcome = Outcome("ok", None, "%s can be started" % self._launch.argv[0]) if code == 0 else killed
         else:
-            keep_service(self._pid)
+            keep_service(self._pid, self._launch.background)
             self.outcome = Outcome("ok", None, "pid %d started" % self._pid, {"pid": self._pid})
 
     def expire(self, now: float) -> None:
@@ -123,7 +125,7 @@ class _Launching(Machine):
         if self._launch.rehearse:
             bury(self._pid, self._launch.argv[0])
         else:
-            keep_service(self._pid)
+            keep_service(self._pid, self._launch.background)
 
 
 def _hold(held: Set[int], descriptor: int) -> int:

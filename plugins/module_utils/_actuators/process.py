@@ -238,7 +238,7 @@ class ProcessActuator(Actuator):
     def _launch(self, rehearse: bool = False) -> Launch:
         resource = self._resource
         return Launch(resource.argv, resource.user, resource.cwd, resource.environment_file, (("SELFHEAL_SERVICE", self._service),),
-                      self._log, None if rehearse else self._put_on_record, rehearse)
+                      self._log, None if rehearse else self._put_on_record, rehearse, resource.pidfile is not None)
 
     def _put_on_record(self, pid: int) -> None:
         """In the child, before its exec; exec changes neither pid nor start time."""
@@ -311,6 +311,8 @@ def _told(record: Optional[Record], main: Stat) -> Optional[float]:
 def _stands(presence: Presence) -> Outcome:
     if presence.state is State.UNKNOWN:
         return Outcome("unknown", Reason.INTERNAL_ERROR, presence.detail)
+    if presence.state is State.STOPPING:
+        return Outcome("unknown", Reason.LEASE_HELD, "it is being stopped; it can be started when it is gone")
     if presence.instance is None:
         return Outcome("ok", None, "it is %s already" % presence.state.value)
     data = {"pid": presence.instance.pid, "instance": presence.instance.id}
