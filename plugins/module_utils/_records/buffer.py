@@ -13,6 +13,8 @@ from .._core.times import format_time
 from .events import Draft, EventRefused, draft
 from .timeline import Timeline
 
+_BATCH = 1024 * 1024
+
 
 class Recorder:
     """A timeline for a process that must go on acting when nothing can be written.
@@ -29,7 +31,6 @@ class Recorder:
         self._capacity = capacity
         self._waiting: Deque[Draft] = deque()
         self._dropped = 0
-        self._told = -1
         self._since = ""
 
     @property
@@ -81,24 +82,31 @@ class Recorder:
         if not self.problem:
             return True
         try:
-            if self._told != self._dropped:
-                self._tell()
-            while self._waiting:
-                self.timeline.write(self._waiting[0], durable=False, lock_timeout=0.0)
-                self._waiting.popleft()
-            self.timeline.sync()
+            while True:
+                batch = [self._tell()]
+                size = 0
+                for event in self._waiting:
+                    size += len(event.body) + 256
+                    if size > _BATCH and len(batch) > 1:
+                        break
+                    batch.append(event)
+                # All or none: what waits is never there twice, and never without what happened to it.
+                self.timeline.write_all(batch, lock_timeout=0.0)
+                self._dropped = 0
+                for _event in batch[1:]:
+                    self._waiting.popleft()
+                if not self._waiting:
+                    break
         except RecordError as error:
             self._fail(error)
             return False
-        self.problem, self._since, self._dropped, self._told = "", "", 0, -1
+        self.problem = self._since = ""
         return True
 
-    def _tell(self) -> None:
-        """Say in the log what happened to it; once, also when the disk fills again in the middle of what waits."""
+    def _tell(self) -> Draft:
+        """What happened to the log, for the log."""
         data = {"cause": "unwritable", "error": self.problem, "since": self._since, "kept": len(self._waiting), "dropped": self._dropped}
-        event = draft(self.timeline.host, self.timeline.clock(), "log_repair", data=data)
-        self.timeline.write(event, durable=False, lock_timeout=0.0)
-        self._told = self._dropped
+        return draft(self.timeline.host, self.timeline.clock(), "log_repair", data=data)
 
     def _fail(self, error: RecordError) -> None:
         if not self.problem:

@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from .._core.errors import RecordError
 from .._core.times import compact
@@ -118,25 +118,34 @@ class Timeline:
 
     def write(self, event: Draft, durable: bool = True, lock_timeout: Optional[float] = None) -> Dict[str, Any]:
         """Append a drafted event. With ``durable=False`` the caller owes a `sync`. Raises RecordError."""
-        wait = self.lock_timeout if lock_timeout is None else lock_timeout
+        written = self._guarded(self._put, event, durable, self.lock_timeout if lock_timeout is None else lock_timeout)
+        if durable and self.journal is not None:
+            self.journal(written)
+        return written
+
+    def write_all(self, events: Sequence[Draft], lock_timeout: Optional[float] = None) -> None:
+        """Append drafted events by one write: all of them or none; durable on return. Meant for up to 1 MiB. Raises RecordError."""
+        written = self._guarded(self._put_all, events, True, self.lock_timeout if lock_timeout is None else lock_timeout)
+        if self.journal is not None:
+            for event in written:
+                self.journal(event)
+
+    def _guarded(self, put: Callable[[_Tail, Any], Any], events: Any, durable: bool, wait: float) -> Any:
         if not self._threads.acquire(False) and not self._threads.acquire(timeout=max(wait, 0.001)):
             raise RecordError("Waited %.1f s for another thread that writes to the timeline %s" % (wait, self.directory))
         try:
-            written = self._write(event, wait)
+            written = self._write(put, events, wait)
             if durable and self._tail is not None:
                 os.fdatasync(self._tail.descriptor)
+            return written
         except OSError as error:
             self._forget()
-            raise RecordError("Writing to the timeline %s: %s. The event %s was not recorded." % (
-                self.directory, cause(error), event.fields["type"])) from error
+            raise RecordError("Writing to the timeline %s: %s. The event was not recorded." % (self.directory, cause(error))) from error
         except RecordError:
             self._forget()
             raise
         finally:
             self._threads.release()
-        if durable and self.journal is not None:
-            self.journal(written)
-        return written
 
     def sync(self) -> None:
         """Make everything written so far durable. Raises RecordError."""
@@ -164,7 +173,7 @@ class Timeline:
             os.close(self._lock)
             self._lock = -1
 
-    def _write(self, event: Draft, wait: float) -> Dict[str, Any]:
+    def _write(self, put: Callable[[_Tail, Any], Any], events: Any, wait: float) -> Any:
         lock = self._lock
         if lock < 0 or self._pid != os.getpid():
             # A forked child shares its parent's open lock file, and with it the lock: it needs its own.
@@ -180,7 +189,7 @@ class Timeline:
             tail = self._tail
             if tail is None or not tail.still_true():
                 tail = self._load()
-            return self._put(tail, event)
+            return put(tail, events)
         finally:
             # After an error the lock file may be closed already, which unlocks as well.
             if self._lock == lock:
@@ -196,8 +205,22 @@ class Timeline:
         self._line(tail, line)
         return event.event(tail.seq, previous, tail.hash)
 
-    def _line(self, tail: _Tail, line: bytes) -> None:
-        """Write one line and move the tail on. Raises OSError; the file then ends where it ended."""
+    def _put_all(self, tail: _Tail, events: Sequence[Draft]) -> List[Dict[str, Any]]:
+        if tail.size and tail.size + sum(len(event.body) + 256 for event in events) > self._segment_size:
+            tail = self._roll(tail)
+        seq, previous, lines, written = tail.seq, tail.hash, [], []
+        for event in events:
+            seq += 1
+            line = event.line(seq, previous)
+            own = digest(line[:-1])
+            lines.append(line)
+            written.append(event.event(seq, previous, own))
+            previous = own
+        self._line(tail, b"".join(lines), len(lines), previous)
+        return written
+
+    def _line(self, tail: _Tail, line: bytes, count: int = 1, last: str = "") -> None:
+        """Write one line (or `count`, the last one's hash being `last`). Raises OSError; the file then ends where it ended."""
         try:
             self._attempt(tail, line)
         except OSError as error:
@@ -205,8 +228,8 @@ class Timeline:
                 raise
             self._attempt(tail, line)
         tail.size += len(line)
-        tail.seq += 1
-        tail.hash = digest(line[:-1])
+        tail.seq += count
+        tail.hash = last or digest(line[:-1])
         if self._ballast is not None and not self._ballast.reserved:
             self._ballast.keep()
 

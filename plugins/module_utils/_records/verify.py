@@ -161,7 +161,7 @@ def _segment(walk: _Walk, segment: Segment, size: int, final: bool) -> None:
     for lines in _blocks(segment, size):
         # One block is held back, so that a line's successor is at hand where it matters.
         if held:
-            number = _lines(walk, segment, held, number, lines[0] if lines else None)
+            number = _lines(walk, segment, held, number, (lines[0] if lines else None) or None)
         held = lines
     rest = held[0] if held else b""
     if rest:
