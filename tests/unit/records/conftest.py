@@ -52,8 +52,9 @@ def spawn() -> Iterator[Callable[..., Any]]:
         if child.poll() is None:
             child.kill()
         child.wait()
-        if child.stdout:
-            child.stdout.close()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
 
 
 @pytest.fixture
