@@ -22,8 +22,8 @@ from ._spawn import Run, last_line
 _STARTED = "Running as unit: "
 _REPORT = re.compile(r"(Running as unit|Finished with result|Main processes terminated with|Service runtime|CPU time consumed|Memory peak|"
                      r"Memory swap peak|IP traffic (received|sent)|IO bytes (read|written)): ")
-_ENDING = re.compile(r"^Main processes terminated with: code=(killed|dumped), ?status=([A-Z0-9+]+)|"
-                     r"^Main processes terminated with: code=(?:killed|dumped)/status=(?:\d+/)?([A-Z0-9+]+)", re.MULTILINE)
+# Spelt ``code=killed, status=9/KILL`` or ``code=killed/status=KILL``, by release.
+_ENDING = re.compile(r"^Main processes terminated with: code=(?:killed|dumped)[,/] ?status=(?:\d+/)?([A-Z0-9+]+)", re.MULTILINE)
 _TIMED_OUT = re.compile(r"^Finished with result: timeout$", re.MULTILINE)
 # What systemd itself exits with when the program never ran: EXIT_CHDIR, EXIT_EXEC, EXIT_GROUP, EXIT_USER of systemd.exec(5).
 _NEVER_RAN = {200: Reason.NO_PERMISSION, 203: Reason.NO_SUCH_PROGRAM, 216: Reason.NO_PERMISSION, 217: Reason.NO_PERMISSION}
@@ -109,7 +109,7 @@ def interpret(outcome: Outcome) -> Outcome:
     killed = _ENDING.search(report)
     if killed:
         del data["exit_status"]
-        data["signal"] = "SIG%s" % (killed.group(2) or killed.group(3))
+        data["signal"] = "SIG%s" % killed.group(1)
         return Outcome("bad", Reason.KILLED_BY_SIGNAL, last_line("killed by %s" % data["signal"], data), data)
     if code in _NEVER_RAN:
         return Outcome("unknown", _NEVER_RAN[code], last_line("systemd could not run it (status %d)" % code, data), data)

@@ -269,10 +269,9 @@ class ProcessActuator(Actuator):
         seen = self._see()
         record, main = seen.record, seen.main
         if self._in_unit and (record is None or record.unit is not None):
-            outcome = yield Timed(Run(stop_argv(self._service)), self._resource.stop_timeout + _SYSTEMD_WITHIN)
-            if outcome.reason is Reason.TIMEOUT or outcome.status == "unknown":
-                return replace(outcome, detail=("systemctl stop: %s; nothing was started" % outcome.detail)[:500])
-            main = _living(main.pid, main.start_time) if main is not None else None
+            refused, main = yield from self._stop_unit(main)
+            if refused is not None:
+                return refused
         if main is not None:
             now, told = time.monotonic(), _told(record, main)
             if told is None or now - told > self._resource.stop_timeout + _TOLD_HOLDS:
@@ -289,6 +288,19 @@ class ProcessActuator(Actuator):
             return None
         first = _living(record.pid, record.start_time)
         return (yield from stop_leftovers(leftovers(record) + ([first] if first is not None else []), 0.0))
+
+    def _stop_unit(self, main: Optional[Stat]) -> Work[Tuple[Optional[Outcome], Optional[Stat]]]:
+        """Let systemd stop the unit: why that is not certain, if so, and the main process if it lives on all the same."""
+        if main is None:
+            asked = yield from self._ask_unit()
+            if asked is not None and asked.state is State.UNKNOWN:
+                return Outcome("unknown", Reason.INTERNAL_ERROR, asked.detail), None
+            if asked is not None and asked.instance is not None:
+                main = _living(*_proc.parse_instance(asked.instance.id))
+        outcome = yield Timed(Run(stop_argv(self._service)), self._resource.stop_timeout + _SYSTEMD_WITHIN)
+        if outcome.reason is Reason.TIMEOUT or outcome.status == "unknown":
+            return replace(outcome, detail=("systemctl stop: %s; nothing was started" % outcome.detail)[:500]), main
+        return None, _living(main.pid, main.start_time) if main is not None else None
 
     def _mark_stopping(self, record: Optional[Record], main: Stat, now: float) -> None:
         """Whoever goes on after our death must neither tell it twice nor kill it before its time."""

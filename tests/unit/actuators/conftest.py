@@ -13,10 +13,11 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from actuator_helpers import boot_id, end_all  # noqa: E402
-from selfheal._actuators.process import ProcessActuator  # noqa: E402
-from selfheal._core.model import ProcessResource  # noqa: E402
-from selfheal._probes.engine import LocalHost  # noqa: E402
+from actuator_helpers import boot_id, end_all
+
+from selfheal._actuators.process import ProcessActuator
+from selfheal._core.model import ProcessResource
+from selfheal._probes.engine import LocalHost
 
 
 @pytest.fixture
@@ -39,5 +40,6 @@ def make(tmp_path, mark):
     def made(script, argv=None, boot=None, log=True, **resource):
         command = tuple(argv) if argv is not None else ("/bin/sh", "-c", script, mark)
         log_dir = str(tmp_path / "log") if log else None
-        return ProcessActuator("web", ProcessResource(command, **resource), str(tmp_path / "run"), boot or boot_id(), log_dir, in_unit=False)
+        contract = ProcessResource(command, **resource)
+        return ProcessActuator("web", contract, str(tmp_path / "run"), boot or boot_id(), log_dir, in_unit=False)
     return made

@@ -11,12 +11,13 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
 
-import conftest  # noqa: F401,E402  # makes `selfheal` importable
-from actuator_helpers import drive  # noqa: E402
-from selfheal._actuators.process import ProcessActuator  # noqa: E402
-from selfheal._core.model import ProcessResource  # noqa: E402
-from selfheal._probes.engine import LocalHost  # noqa: E402
-from selfheal._records.files import boot_id  # noqa: E402
+import conftest  # noqa: F401  # makes `selfheal` importable
+from actuator_helpers import drive
+
+from selfheal._actuators.process import ProcessActuator
+from selfheal._core.model import ProcessResource
+from selfheal._probes.engine import LocalHost
+from selfheal._records.files import boot_id
 
 
 def main() -> None:

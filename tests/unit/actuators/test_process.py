@@ -16,6 +16,7 @@ import time
 
 import pytest
 from actuator_helpers import boot_id, drive, marked
+
 from selfheal import _proc
 from selfheal._actuators.base import State
 from selfheal._core.reasons import Reason
@@ -167,7 +168,8 @@ def test_restart_replaces(host, make, mark):
 def test_restart_of_a_stopped_process_is_quick(host, make, tmp_path):
     """A process hung by SIGSTOP gets TERM and CONT and may end properly, well before its stop timeout."""
     note = tmp_path / "ended"
-    actuator = make("trap 'echo properly > %s; exit 0' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note), stop_timeout=10.0)
+    script = "trap 'echo properly > %s; exit 0' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note)
+    actuator = make(script, stop_timeout=10.0)
     pid = drive(host, actuator.start()).data["pid"]
     wait_for(host, lambda: pathlib.Path(str(note) + ".ready").exists())
     os.kill(pid, signal.SIGSTOP)
@@ -194,7 +196,8 @@ def test_a_process_that_ignores_term_is_killed_after_its_stop_timeout(host, make
 def test_the_stop_signal_is_the_contracts(host, make, tmp_path):
     """`stop_signal` is what the process gets."""
     note = tmp_path / "got"
-    actuator = make("trap 'echo INT > %s; exit' INT; trap '' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note), stop_signal="INT")
+    script = "trap 'echo INT > %s; exit' INT; trap '' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note)
+    actuator = make(script, stop_signal="INT")
     drive(host, actuator.start())
     wait_for(host, lambda: pathlib.Path(str(note) + ".ready").exists())
     drive(host, actuator.restart())
@@ -221,7 +224,8 @@ def test_children_of_a_killed_main_process_do_not_survive_a_start(host, make, tm
 def test_restart_ends_the_whole_session(host, make, tmp_path, mark):
     """C10, C11: workers go with their main process; what was started outside its session stays."""
     note = tmp_path / "workers"
-    script = "sh -c 'echo $$ >> %s; while :; do sleep 0.05; done' %s & setsid sh -c 'echo $$ >> %s; exec sleep 60' %s & wait" % (note, mark, note, mark)
+    inner = "sh -c 'echo $$ >> %s; while :; do sleep 0.05; done' %s &" % (note, mark)
+    script = "%s setsid sh -c 'echo $$ >> %s; exec sleep 60' %s & wait" % (inner, note, mark)
     actuator = make(script)
     drive(host, actuator.start())
     wait_for(host, lambda: note.exists() and len(note.read_text(encoding="ascii").split()) == 2)

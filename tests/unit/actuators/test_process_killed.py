@@ -14,6 +14,7 @@ import time
 
 import pytest
 from actuator_helpers import boot_id, drive, marked
+
 from selfheal import _proc
 from selfheal._actuators import identity
 from selfheal._actuators.base import State
@@ -25,7 +26,8 @@ STARTER = str(pathlib.Path(__file__).with_name("starter.py"))
 
 
 def starter(verb, run_dir, mark):
-    made = subprocess.Popen([sys.executable, "-I", STARTER, verb, str(run_dir), mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    argv = [sys.executable, "-I", STARTER, verb, str(run_dir), mark]
+    made = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert made.stdout.readline() == "ready\n"
     return made
 

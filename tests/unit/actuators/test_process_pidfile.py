@@ -12,6 +12,7 @@ import time
 
 import pytest
 from actuator_helpers import boot_id, drive, marked
+
 from selfheal import _proc
 from selfheal._actuators.base import State
 from selfheal._core.model import ProcessTarget
@@ -65,7 +66,8 @@ def test_a_pid_given_out_again(host, tmp_path, stranger):
 
 @pytest.mark.parametrize("content, said", [
     ("", "not a process id"), ("abc", "not a process id"), ("-5", "not a process id"), ("0", "not a process id"), ("1", "not a process id"),
-    ("99999999999999999999", "not a process id"), ("7" * 100, "not a process id"), ("2147483647", "does not run"), ("12 " + " " * 80, "not a process"),
+    ("99999999999999999999", "not a process id"), ("7" * 100, "not a process id"), ("12 " + " " * 80, "not a process id"),
+    ("2147483647", "does not run"),
 ])
 def test_what_is_no_pid(host, tmp_path, content, said):
     """Nonsense, pid 0 and 1, and pids of nobody name no process."""

@@ -12,6 +12,7 @@ import pwd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from selfheal._core.reasons import Reason
 from selfheal._environment import PATH, CannotStart, account_for, base_environment, parse_environment, read_environment_file
 
@@ -89,7 +90,8 @@ def test_the_environment_is_clean(monkeypatch):
     """PATH and LANG, who the user is, and what was given; nothing else of ours."""
     monkeypatch.setenv("SECRET", "1")
     made = base_environment(None, {"GIVEN": "1", "LANG": "C"})
-    assert {key: value for key, value in made.items() if key not in ("HOME", "USER", "LOGNAME", "SHELL")} == {"PATH": PATH, "LANG": "C", "GIVEN": "1"}
+    ours = {key: value for key, value in made.items() if key not in ("HOME", "USER", "LOGNAME", "SHELL")}
+    assert ours == {"PATH": PATH, "LANG": "C", "GIVEN": "1"}
 
 
 def test_accounts():
