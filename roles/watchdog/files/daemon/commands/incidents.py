@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``selfheal incidents``: one line an incident, read from the timeline."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, Dict, List
+
+from .. import exits, output
+from ..config import Etc, load_watchdog
+
+ACTIONS = frozenset(("start", "restart", "recreate", "redeploy", "rollback"))
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument("service", nargs="?", help="only this service")
+    parser.add_argument("--since", metavar="TIME", help="from when on: a time such as 2026-11-21T21:00:00Z, or a span before now such as 24h")
+    parser.add_argument("--json", action="store_true", help="print the incidents as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..._records.read import read
+
+    config = load_watchdog(Etc(args.etc))
+    events = read(os.path.join(config.state_dir, "timeline"), service=args.service, since=since(args.since))
+    found = gather(events)
+    if args.json:
+        output.emit({"host": config.host, "incidents": found})
+        return exits.FINE
+    rows = [
+        [each["incident"], each["service"] or "-", each["failure_time"], each["reason"], each["outcome"], _helped(each), _took(each), each["paged"] or ""]
+        for each in found
+    ]
+    output.table(["incident", "service", "failed", "reason", "outcome", "last step", "took", "paged"], rows)
+    return exits.FINE
+
+
+def since(text: Any) -> Any:
+    """Seconds since the epoch from what was written, or None. Raises ContractError."""
+    import time
+
+    from ..._core.errors import ContractError, Problem
+    from ..._core.times import parse_since
+
+    if text is None:
+        return None
+    try:
+        return parse_since(text, time.time())
+    except ValueError as error:
+        raise ContractError("--since", [Problem("", str(error))]) from error
+
+
+def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """``[{incident, service, failure_time, reason, outcome, paged, continues, steps, recovery_duration_ms}]``, the oldest first.
+
+    outcome: open, recovered or closed_by_reboot. An incident whose failure is older than the events begins with what is known.
+    """
+    found: Dict[str, Dict[str, Any]] = {}
+    for event in events:
+        name = event.get("incident")
+        if name is None:
+            continue
+        data = event.get("data", {})
+        incident = found.setdefault(name, {
+            "incident": name, "service": event.get("service"), "failure_time": None, "reason": None, "outcome": "open", "paged": None,
+            "continues": None, "steps": [], "recovery_duration_ms": None,
+        })
+        type = event["type"]
+        if incident["failure_time"] is None:
+            incident["failure_time"] = data.get("failure_time", event["timestamp"])
+        if type == "failure":
+            incident.update(reason=data.get("reason"), continues=data.get("continues"))
+        elif type in ACTIONS:
+            incident["steps"].append({"type": type, "attempt": data.get("attempt"), "at": event["timestamp"], "source": event["source"]})
+        elif type == "page":
+            incident["paged"] = data.get("reason")
+            incident["reason"] = incident["reason"] or data.get("reason")
+        elif type == "recover":
+            incident.update(outcome="recovered", recovery_duration_ms=data.get("recovery_duration_ms"))
+        elif type == "state_reset":
+            incident["outcome"] = "closed_by_reboot"
+    return list(found.values())
+
+
+def _helped(incident: Dict[str, Any]) -> str:
+    steps = incident["steps"]
+    return "%s %s" % (steps[-1]["type"], steps[-1]["attempt"]) if steps else ""
+
+
+def _took(incident: Dict[str, Any]) -> str:
+    took = incident["recovery_duration_ms"]
+    return "" if took is None else "%.3f s" % (took / 1000.0)
+
+
+__all__ = ["configure", "gather", "run", "since"]

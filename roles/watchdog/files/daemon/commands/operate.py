@@ -1,0 +1,184 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``selfheal hold | unhold | approve | ack``: what a person says, as a file the watchdog sees within a second, and as an event.
+
+The red button needs nothing but its file: ``hold --all`` works with broken contracts, a broken timeline and no watchdog.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, Dict, Optional
+
+from ..._core.errors import ContractError, Problem, RecordError
+from ..._core.model import WatchdogConfig
+from .. import exits, output
+from ..config import Etc, Unreadable, chosen, load_services, load_watchdog
+from ..person import owner
+
+_SPAN = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.epilog = _EPILOGS[verb]
+    if verb in ("hold", "unhold"):
+        parser.add_argument("service", nargs="?", help="the service; see --all")
+        parser.add_argument("--all", action="store_true", help="every service of this host: the red button")
+    else:
+        parser.add_argument("service", help="the service")
+    if verb == "hold":
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why; others will read it")
+        parser.add_argument("--for", dest="span", type=_span, metavar="SPAN", help="how long, such as 90s, 30m, 2h or 1d; without it until unhold")
+    if verb == "ack":
+        parser.add_argument("--reason", default="", metavar="TEXT", help="what is being done about it; others will read it")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def _span(text: str) -> float:
+    match = _SPAN.fullmatch(text)
+    if match is None or int(match.group(1)) == 0:
+        raise argparse.ArgumentTypeError("%r is no span; expected such as 90s, 30m, 2h or 1d" % text)
+    return float(int(match.group(1)) * _SECONDS[match.group(2)])
+
+
+def run(args: argparse.Namespace) -> int:
+    etc = Etc(args.etc)
+    if args.verb in ("hold", "unhold") and args.all is bool(args.service):
+        raise ContractError("selfheal %s" % args.verb, [Problem("", "name one service, or give --all")])
+    if getattr(args, "all", False):
+        return _all(args, etc)
+    config = load_watchdog(etc)
+    _known(etc, args.service, lifting=args.verb == "unhold")
+    return _ONE[args.verb](args, config)
+
+
+def _known(etc: Etc, service: str, lifting: bool) -> None:
+    """A name nobody has would hold nothing, silently. With contracts that cannot be read the name is believed."""
+    try:
+        services = load_services(etc.contracts)
+    except (ContractError, Unreadable) as error:
+        output.complain("the contracts cannot be read, so the name is taken as it is: %s" % str(error).splitlines()[0])
+        return
+    if not lifting:
+        chosen(services, [service], etc.contracts)
+
+
+def _all(args: argparse.Namespace, etc: Etc) -> int:
+    from ..._records.holds import ALL, Holds
+
+    config, problem = _config_if_possible(etc)
+    state_dir = config.state_dir if config is not None else WatchdogConfig("").state_dir
+    holds = Holds(state_dir, etc.path)
+    if args.verb == "hold":
+        if args.span is None:
+            data = holds.press(owner(), args.reason).as_data()
+        elif config is None:
+            raise RecordError("a hold of all with an end is kept in the state directory, which only the configuration names: %s. "
+                              "Without --for the red button %s is pressed at once." % (problem, etc.hold))
+        else:
+            data = holds.set(None, owner(), args.reason, args.span).as_data()
+        return _done(args, config, "hold", None, data, "everything on this host is held%s" % _until(data))
+    lifted = holds.release()
+    if config is not None:
+        lifted = holds.clear(None) or lifted
+    elif problem:
+        output.complain("the hold of all with an end, if there is one, stays: %s" % problem)
+    data = {"scope": ALL, "owner": owner()}
+    if not lifted:
+        return _nothing(args, data, "nothing held all of this host")
+    return _done(args, config, "unhold", None, data, "this host is no longer held; holds of single services stay")
+
+
+def _config_if_possible(etc: Etc) -> Any:
+    try:
+        return load_watchdog(etc), ""
+    except (ContractError, Unreadable) as error:
+        return None, " ".join(str(error).split())
+
+
+def _hold(args: argparse.Namespace, config: WatchdogConfig) -> int:
+    from ..._records.holds import Holds
+
+    data = Holds(config.state_dir, args.etc).set(args.service, owner(), args.reason, args.span).as_data()
+    return _done(args, config, "hold", args.service, data, "%s is held%s" % (args.service, _until(data)))
+
+
+def _unhold(args: argparse.Namespace, config: WatchdogConfig) -> int:
+    from ..._records.holds import Holds
+
+    holds = Holds(config.state_dir, args.etc)
+    data = {"scope": args.service, "owner": owner()}
+    if not holds.clear(args.service):
+        return _nothing(args, data, "%s was not held" % args.service)
+    wider = holds.active(None)
+    still = "; but all of this host is held by %s" % wider.owner if wider is not None else ""
+    return _done(args, config, "unhold", args.service, data, "%s is no longer held%s" % (args.service, still))
+
+
+def _approve(args: argparse.Namespace, config: WatchdogConfig) -> int:
+    from ..._records.approvals import Approvals
+
+    data = Approvals(config.state_dir).approve(args.service, owner()).as_data()
+    return _done(args, config, "approve", args.service, data, "one action of %s may go until %s" % (args.service, data["expires"]))
+
+
+def _ack(args: argparse.Namespace, config: WatchdogConfig) -> int:
+    data = {"owner": owner(), "text": "acknowledged", "reason": args.reason}
+    return _done(args, config, "note", args.service, {key: value for key, value in data.items() if value},
+                 "%s: noted that %s looks after it" % (args.service, data["owner"]))
+
+
+def _until(data: Dict[str, Any]) -> str:
+    return " until %s" % data["expires"] if data.get("expires") else " until somebody lifts it"
+
+
+def _done(args: argparse.Namespace, config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any], words: str) -> int:
+    """What was said is in force; now it is recorded. A timeline that cannot be written does not take it back."""
+    recorded = _record(config, type, service, {key: value for key, value in data.items() if value not in (None, "")})
+    if args.json:
+        output.emit({"done": True, "service": service, **data, "recorded": recorded})
+    else:
+        output.say(words)
+    return exits.FINE
+
+
+def _nothing(args: argparse.Namespace, data: Dict[str, Any], words: str) -> int:
+    if args.json:
+        output.emit({"done": False, **data})
+    else:
+        output.say(words)
+    return exits.FINE
+
+
+def _record(config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any]) -> bool:
+    import os
+
+    from ..._records.timeline import Timeline
+
+    if config is None:
+        output.complain("it is in force, but was not recorded: without a configuration nobody knows where the timeline is")
+        return False
+    try:
+        timeline = Timeline(os.path.join(config.state_dir, "timeline"), config.host, retention=config.retention)
+        timeline.append(type, service=service, source="operator", data=data)
+        timeline.close()
+    except RecordError as error:
+        output.complain("it is in force, but was not recorded: %s" % error)
+        return False
+    return True
+
+
+_ONE = {"hold": _hold, "unhold": _unhold, "approve": _approve, "ack": _ack}
+_EPILOGS = {
+    "hold": "While held, nothing is done to a service: no rung, no traffic. Probes, timeline and pages go on. --all writes the file\n"
+            "`hold` in the configuration's directory; that works with broken contracts and state, too.",
+    "unhold": "--all lifts what held the whole host; holds of single services stay.",
+    "approve": "One approval is one action, and is over after an hour.",
+    "ack": "An acknowledgement is a note in the timeline; it changes nothing. To keep the watchdog's hands off, see `selfheal hold`.",
+}
+
+
+__all__ = ["configure", "run"]

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The notify protocol of systemd, sd_notify(3): a datagram to the socket it names. Without systemd everything here does nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from typing import Optional
+
+
+class Notifier:
+    """Tells systemd how the daemon is. `interval`: seconds between signs of life, infinite when none are wanted."""
+
+    def __init__(self) -> None:
+        self._socket: Optional[socket.socket] = None
+        self._status = ""
+        address = os.environ.pop("NOTIFY_SOCKET", "")
+        if address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            self._address = "\0" + address[1:] if address[0] == "@" else address
+        self.interval = _interval()
+        self.failed = 0
+
+    def ready(self, status: str) -> None:
+        self._send("READY=1\nSTATUS=%s" % self._one_line(status))
+
+    def reloading(self) -> None:
+        self._send("RELOADING=1\nMONOTONIC_USEC=%d" % (time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6))
+
+    def stopping(self, status: str) -> None:
+        self._send("STOPPING=1\nSTATUS=%s" % self._one_line(status))
+
+    def alive(self) -> None:
+        """A sign of life: only after a cycle in which everybody had a turn."""
+        self._send("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """One sentence for people; sent when it differs from the last."""
+        if text != self._status:
+            self._send("STATUS=%s" % self._one_line(text))
+
+    def _one_line(self, text: str) -> str:
+        self._status = text
+        return " ".join(text.split())[:500]
+
+    def _send(self, message: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(message.encode("utf-8", "backslashreplace"), self._address)
+        except OSError:
+            self.failed += 1  # systemd that is not listening will miss the sign of life itself
+
+
+def _interval() -> float:
+    """Half of what WATCHDOG_USEC allows, if it is meant for this process."""
+    raw, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")
+    if not raw.isdigit() or int(raw) <= 0 or (pid and pid != str(os.getpid())):
+        return math.inf
+    return int(raw) / 2e6
+
+
+__all__ = ["Notifier"]
