@@ -13,6 +13,8 @@ LIBRARY = "plugins/module_utils"
 DAEMON = "roles/watchdog/files/daemon"
 MODULES = "plugins/modules"
 
+OURS = ["ansible_collections", "faultline", "selfheal"]
+
 # The arrows of the design, each layer with those it may import. `_version` is a constant, free for all.
 ARROWS: dict[str, set[str]] = {
     "_version": set(),
@@ -64,20 +66,18 @@ def layer_of(path: str) -> str | None:
 
 
 def imported_layer(path: str, level: int, module: str, name: str) -> str | None:
-    """The layer an import of ours points at, or None when it is not one of ours."""
-    ours = "ansible_collections.faultline.selfheal.plugins."
-    if level == 0:
-        if not module.startswith(ours):
-            return None
-        parts = module[len(ours) :].split(".") + [name]
-        return merged(parts[1]) if parts[0] == "module_utils" else parts[0]
-    if path.startswith(DAEMON + "/"):
-        package = ["selfheal", "daemon"] + path[len(DAEMON) + 1 :].split("/")[:-1]
-    else:
-        package = ["selfheal"] + path[len(LIBRARY) + 1 :].split("/")[:-1]
-    base = package[: len(package) - (level - 1)]
-    target = base + (module.split(".") if module else []) + [name]
-    return merged(target[1]) if base else "outside"
+    """The layer an import of ours points at, "outside" for a relative one that leaves it, None for everybody else's packages."""
+    full = (module.split(".") if module else []) + [name]
+    if level:
+        package = (
+            ["selfheal", "daemon"] + path[len(DAEMON) + 1 :].split("/") if path.startswith(DAEMON + "/") else OURS + path.split("/")
+        )[:-1]
+        full = package[: len(package) - (level - 1)] + full
+    if full[:4] == [*OURS, "plugins"]:
+        return merged(full[5]) if full[4] == "module_utils" else full[4]
+    if full[0] == "selfheal":
+        return merged(full[1])
+    return "outside" if level else None
 
 
 def test_layers_import_only_what_the_design_allows(sources: list[Any]) -> None:
@@ -139,3 +139,24 @@ def test_only_spawn_starts_processes(sources: list[Any]) -> None:
             if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "os" and node.attr.startswith(STARTING_CALLS):
                 wrong.append("%s:%d: os.%s" % (source, node.lineno, node.attr))
     assert wrong == [], "\n" + "\n".join(wrong)
+
+
+def test_imports_are_read_as_python_reads_them() -> None:
+    """The arrows are only held if every way to write an import is understood."""
+    deep, daemon, module = LIBRARY + "/_core/x.py", DAEMON + "/commands/x.py", MODULES + "/x.py"
+    table = [
+        (deep, 1, "model", "Probe", "_core"),
+        (deep, 2, "_host", "Host", "_host"),
+        (deep, 2, "", "_proc", "_spawn"),
+        (LIBRARY + "/_host.py", 1, "_core.model", "Probe", "_core"),
+        (daemon, 1, "", "status", "daemon"),
+        (daemon, 2, "view", "line", "daemon"),
+        (daemon, 3, "_engine.healer", "Healer", "_engine"),
+        (module, 2, "module_utils._module", "run", "_module"),
+        (module, 1, "", "other", "modules"),
+        (module, 2, "plugin_utils", "_archive", "plugin_utils"),
+        (module, 0, "ansible_collections.faultline.selfheal.plugins.module_utils._engine", "x", "_engine"),
+        (module, 0, "ansible.module_utils.basic", "AnsibleModule", None),
+        (module, 4, "", "x", "outside"),
+    ]
+    assert [imported_layer(*row[:4]) for row in table] == [row[4] for row in table]
