@@ -119,6 +119,7 @@ def test_a_hostile_pidfile_kills_no_stranger(host, make, tmp_path, stranger):
     """A pidfile that names a foreign process gets nobody stopped: a restart replaces our own process and leaves the stranger alone."""
     path = tmp_path / "pid"
     actuator = make("exec sleep 60", pidfile=str(path))
+    wait_for(host, lambda: time.monotonic() - _proc.since(_proc.stat(stranger).start_time) > 0.05)  # start times count in 10 ms
     first = drive(host, actuator.start()).data
     path.write_text("%d\n" % stranger, encoding="ascii")  # the stranger is older than our start
     assert drive(host, actuator.look()).instance.pid == first["pid"]

@@ -79,7 +79,9 @@ def test_start_look_restart(host, actuator, systemd, mark):
     assert not _proc.alive(*_proc.parse_instance(first.data["instance"]))
     assert "stop" in verbs(systemd)[asked:]
     assert len([pid for pid in marked(mark) if _proc.stat(pid) and _proc.stat(pid).session == pid]) == 1
+    death = host.start(actuator.watch(drive(host, actuator.look()).instance), host.monotonic() + 5)
     os.kill(second.data["pid"], signal.SIGKILL)
+    assert host.poll(host.monotonic() + 5) == [death]
     assert drive(host, actuator.look()).state is State.GONE
 
 
