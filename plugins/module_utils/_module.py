@@ -9,7 +9,7 @@ Of AnsibleModule only ``fail_json``, ``exit_json``, ``warn`` and ``no_log_values
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NoReturn, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from ._core.errors import SelfhealError
 
@@ -23,12 +23,13 @@ class Report:
     warnings: Sequence[str] = field(default_factory=tuple)
 
 
-def run(module: Any, body: Callable[[Any], Report]) -> NoReturn:
+def run(module: Any, body: Callable[[Any], Report]) -> None:
     """Run a module's `body` and hand its report to Ansible. Only errors raised on purpose are caught: a bug keeps its traceback."""
     try:
         report = body(module)
     except SelfhealError as error:
         module.fail_json(msg=str(error), exception=error)
+        return
     for warning in report.warnings:
         module.warn(warning)
     if report.failure is not None:

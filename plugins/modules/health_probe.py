@@ -472,7 +472,10 @@ def failure_of(found: List[Found]) -> Any:
     if not unhealthy:
         return None
     return "%d of %d targets are unhealthy: %s. The first: %s" % (
-        len(unhealthy), len(found), listed([one.name for one in unhealthy]), unhealthy[0].detail,
+        len(unhealthy),
+        len(found),
+        listed([one.name for one in unhealthy]),
+        unhealthy[0].detail,
     )
 
 
@@ -480,9 +483,15 @@ def warnings_of(found: List[Found]) -> List[str]:
     unknown = [one for one in found if one.status == "unknown"]
     if not unknown:
         return []
-    return ["%d of %d targets could not be probed, which says nothing about them: %s. The first: %s" % (
-        len(unknown), len(found), listed([one.name for one in unknown]), unknown[0].detail,
-    )]
+    return [
+        "%d of %d targets could not be probed, which says nothing about them: %s. The first: %s"
+        % (
+            len(unknown),
+            len(found),
+            listed([one.name for one in unknown]),
+            unknown[0].detail,
+        )
+    ]
 
 
 def main() -> None:

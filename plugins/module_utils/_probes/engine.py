@@ -212,7 +212,7 @@ class LocalHost(Host):
                 continue  # registered during this pass: the event was its predecessor's, and a true one comes again
             elif entry.__class__ is _Running:
                 now = time.monotonic()
-                self._advance(entry, now)  # type: ignore[arg-type]
+                self._advance(entry, now)
             else:
                 ready = (READ if mask & (_IN | _BROKEN) else 0) | (WRITE if mask & (_OUT | _BROKEN) else 0)
                 entry.callback(ready)  # type: ignore[union-attr]

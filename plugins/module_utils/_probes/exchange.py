@@ -90,6 +90,7 @@ class Exchange(Connecting):
             return
         try:
             whole = socket.socket(fileno=self.sock.detach())
+            whole.setblocking(False)  # the descriptor is, but this object must know it
             self.sock = whole
             self.sock = context.wrap_socket(whole, do_handshake_on_connect=False, server_hostname=self._request.server_name)
         except (OSError, ValueError) as error:

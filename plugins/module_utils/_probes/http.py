@@ -35,9 +35,7 @@ class HttpProbe(Step):
         self.target = target
         self.request = first_request(target)
         self.check = BodyCheck(target)
-        self.secrets = tuple(
-            value for name, value in target.headers if len(value) >= SHORTEST_SECRET and name.lower() not in HARMLESS
-        )
+        self.secrets = tuple(value for name, value in target.headers if len(value) >= SHORTEST_SECRET and name.lower() not in HARMLESS)
         self._fine: Dict[int, Outcome] = {}
 
     def begin(self, now: float) -> Machine:
@@ -224,7 +222,8 @@ class _HttpMachine(Exchange):
         return "%s (after %d redirect%s from %s)" % (request.shown, self._hops, "" if self._hops == 1 else "s", self._probe.request.shown)
 
     def _line(self, finding: str) -> str:
-        return self._probe.veil("%s: %s" % (self._say(), finding))[:LONGEST_DETAIL]
+        line = self._probe.veil("%s: %s" % (self._say(), finding))
+        return (line if line.isprintable() else ascii(line)[1:-1])[:LONGEST_DETAIL]
 
     def _bad(self, reason: Reason, finding: str) -> None:
         self.outcome = Outcome("bad", reason, self._line(finding))

@@ -10,7 +10,7 @@ The usual answer (one Content-Length or none) is read with three expressions. Wh
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import NamedTuple, Optional, Tuple, Union
 
 from .._core.reasons import Reason
 
@@ -102,16 +102,16 @@ def _by_library(lines: bytes) -> Tuple[int, Optional[str]]:
     import io
 
     try:
-        headers: Mapping[str, Any] = http.client.parse_headers(io.BytesIO(lines))
+        headers = http.client.parse_headers(io.BytesIO(lines))
     except http.client.HTTPException as error:
         raise Bad(Reason.BAD_HEADER, "the headers cannot be read: %s" % error) from error
     location = headers.get("Location")
-    codings = ",".join(headers.get_all("Transfer-Encoding") or ()).lower()  # type: ignore[attr-defined]
+    codings = ",".join(headers.get_all("Transfer-Encoding") or ()).lower()
     if codings:
         if codings.split(",")[-1].strip() != "chunked":
             return UNTIL_CLOSE, location
         return CHUNKED, location
-    lengths = {value.strip() for value in headers.get_all("Content-Length") or ()}  # type: ignore[attr-defined]
+    lengths = {value.strip() for value in headers.get_all("Content-Length") or ()}
     if not lengths:
         return UNTIL_CLOSE, location
     if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", min(lengths)):

@@ -76,15 +76,16 @@ class Request:
         To another scheme or port of the same host go neither the own Host nor any header that may be a secret.
         Raises nothing: what cannot be followed is the server's fault.
         """
-        base = "%s://%s%s" % (self.scheme, self.endpoint, self.path)
-        # What servers send unencoded is encoded as browsers do; what is encoded stays.
-        target = urllib.parse.quote(urllib.parse.urljoin(base, location.strip()), safe="!#$%&'()*+,/:;=?@[]~", encoding="utf-8")
-        target = target.partition("#")[0]
-        shown = redact_text(target)[:200]
         method, body = self.method, self.body
         if status == 303 and method != "HEAD" or status in (301, 302) and method == "POST":
             method, body = "GET", None
+        shown = redact_text(location.strip())[:200]
         try:
+            base = "%s://%s%s" % (self.scheme, self.endpoint, self.path)
+            # What servers send unencoded is encoded as browsers do; what is encoded stays.
+            joined = urllib.parse.urljoin(base, location.strip()).partition("#")[0]
+            target = urllib.parse.quote(joined, safe="!$%&'()*+,/:;=?@[]~", encoding="latin-1", errors="replace")
+            shown = redact_text(target)[:200]
             parts = urllib.parse.urlsplit(target)
             if (parts.hostname or "") != self.endpoint.host.lower() or parts.scheme.lower() not in _DEFAULT_PORTS:
                 return None, shown

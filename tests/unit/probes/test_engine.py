@@ -1,0 +1,494 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The loop: deadlines, order, steps that break, clock gaps, descriptors of the driver's own."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from selfheal._core.model import HttpTarget, TcpTarget
+from selfheal._core.reasons import Reason
+from selfheal._host import Machine, Outcome, Step
+from selfheal._probes import engine
+from selfheal._probes.engine import READ, WRITE, LocalHost
+from selfheal._probes.http import HttpProbe
+from selfheal._probes.tcp import TcpProbe
+
+
+class Scripted(Step):
+    """A step whose machine is made by a function; `closed` counts releases."""
+
+    def __init__(self, make):
+        self.make = make
+        self.closed = 0
+
+    def begin(self, now):
+        machine = self.make(self)
+        return machine
+
+
+class Quiet(Machine):
+    """Waits for its deadline, or for a descriptor."""
+
+    def __init__(self, step, fd=None, events=READ, outcome=None):
+        self.step, self.fd, self.events, self.outcome = step, fd, events, outcome
+        self.advanced = 0
+
+    def advance(self, now):
+        self.advanced += 1
+        self.outcome = Outcome("ok", None, "advanced")
+
+    def close(self):
+        self.step.closed += 1
+
+
+def quiet(**options):
+    return Scripted(lambda step: Quiet(step, **options))
+
+
+def test_expiry_in_the_order_of_deadlines(host):
+    """Steps expire in the order of their deadlines, whatever the order in which they were begun, never early, each released once."""
+    now = host.monotonic()
+    steps = [quiet() for _ in range(20)]
+    order = [7, 3, 15, 0, 11, 19, 1, 5, 9, 13, 17, 2, 4, 6, 8, 10, 12, 14, 16, 18]
+    for place in order:
+        host.start(steps[place], now + 0.02 + place * 0.002, owner=place)
+    ended = []
+    while len(ended) < 20:
+        ended += host.poll(now + 5)
+    assert [handle.owner for handle in ended] == list(range(20))
+    assert all(handle.ended >= handle.deadline for handle in ended)
+    assert all(handle.ended - handle.deadline < 0.2 for handle in ended)
+    assert {handle.outcome.reason for handle in ended} == {Reason.TIMEOUT}
+    assert [step.closed for step in steps] == [1] * 20
+
+
+def test_outcome_at_once(host):
+    """A step that is over as soon as it begins is returned by the next poll, without waiting, and released."""
+    step = quiet(outcome=Outcome("ok"))
+    handle = host.start(step, host.monotonic() + 100)
+    before = time.monotonic()
+    assert host.poll(before + 100) == [handle]
+    assert time.monotonic() - before < 1
+    assert (handle.outcome.status, step.closed) == ("ok", 1)
+
+
+def test_poll_waits_until_and_no_longer(host):
+    """With nothing ended, poll returns nothing at `until`."""
+    host.start(quiet(), host.monotonic() + 100)
+    before = host.monotonic()
+    assert host.poll(before + 0.05) == []
+    assert 0.05 <= host.monotonic() - before < 0.25
+
+
+def test_poll_in_the_past_still_serves(host):
+    """A driver that is late still sees what is ready."""
+    read, write = os.pipe()
+    handle = host.start(quiet(fd=read), host.monotonic() + 100)
+    os.write(write, b"x")
+    assert host.poll(host.monotonic() - 1) == [handle]
+    os.close(read)
+    os.close(write)
+
+
+def test_ready_answer_counts_even_if_late(host):
+    """An answer that lies ready when the loop comes late is an answer, not a timeout."""
+    read, write = os.pipe()
+    handle = host.start(quiet(fd=read), host.monotonic() + 0.01)
+    os.write(write, b"x")
+    while host.monotonic() < handle.deadline:
+        signal.sigtimedwait((), 0.005)
+    assert host.poll(host.monotonic() + 1) == [handle]
+    assert handle.outcome.status == "ok"
+    os.close(read)
+    os.close(write)
+
+
+def broken(part):
+    class Broken(Quiet):
+        def __init__(self, step):
+            Quiet.__init__(self, step, fd=step.fd)
+            if part == "begin":
+                raise RuntimeError("broke in begin")
+
+        def advance(self, now):
+            raise RuntimeError("broke in advance")
+
+        def expire(self, now):
+            raise RuntimeError("broke in expire")
+
+    return Broken
+
+
+@pytest.mark.parametrize("part", ["begin", "advance", "expire"])
+def test_step_that_raises_is_unknown(host, part):
+    """C21: a step that breaks becomes unknown with its message, and the loop and its other steps go on."""
+    read, write = os.pipe()
+    os.write(write, b"x")
+    step = Scripted(broken(part))
+    step.fd = read if part == "advance" else None
+    handle = host.start(step, host.monotonic() + 0.02)
+    other = host.start(quiet(), host.monotonic() + 0.04)
+    ended = []
+    while len(ended) < 2:
+        ended += host.poll(host.monotonic() + 1)
+    assert ended == [handle, other]
+    assert (handle.outcome.status, handle.outcome.reason) == ("unknown", Reason.INTERNAL_ERROR)
+    assert "RuntimeError: broke in " + part in handle.outcome.detail
+    assert other.outcome.reason is Reason.TIMEOUT
+    os.close(read)
+    os.close(write)
+
+
+def test_failed_release_is_reported():
+    """A step that cannot be released keeps its outcome, and the leak is counted."""
+
+    class Sticky(Quiet):
+        def close(self):
+            raise OSError("stuck")
+
+    with LocalHost() as local:
+        handle = local.start(Scripted(lambda step: Sticky(step, outcome=Outcome("ok"))), math.inf)
+        assert local.poll(0) == [handle]
+        assert handle.outcome.status == "ok"
+        assert local.errors == 1
+        assert "Sticky could not be released: OSError: stuck" in local.last_error
+
+
+def test_cancelled_step_is_released_and_never_returned(host):
+    """A cancelled step releases what it holds at once; cancelling it again, or one that has ended, does no harm."""
+    running, over = quiet(), quiet(outcome=Outcome("ok"))
+    first = host.start(running, host.monotonic() + 0.01)
+    second = host.start(over, host.monotonic() + 0.01)
+    for handle in (first, first, second, second):
+        host.cancel(handle)
+    assert (running.closed, over.closed) == (1, 1)
+    assert host.poll(host.monotonic() + 0.05) == []
+
+
+def test_close_releases_everything():
+    """Closing the host cancels what is under way, with or without a deadline or a descriptor."""
+    read, write = os.pipe()
+    steps = [quiet(), quiet(fd=read), quiet(fd=write, events=0)]
+    with LocalHost() as local:
+        for step, deadline in zip(steps, (time.monotonic() + 100, math.inf, time.monotonic() + 100)):
+            local.start(step, deadline)
+    assert [step.closed for step in steps] == [1, 1, 1]
+    os.close(read)
+    os.close(write)
+
+
+def test_two_steps_on_one_descriptor_are_refused(host):
+    """A descriptor belongs to one step: the second is unknown instead of hanging, the first is not disturbed."""
+    read, write = os.pipe()
+    first = host.start(quiet(fd=read), host.monotonic() + 5)
+    second = host.start(quiet(fd=read), host.monotonic() + 5)
+    assert host.poll(host.monotonic() + 1) == [second]
+    assert (second.outcome.status, second.outcome.reason) == ("unknown", Reason.INTERNAL_ERROR)
+    os.write(write, b"x")
+    assert host.poll(host.monotonic() + 1) == [first]
+    os.close(read)
+    os.close(write)
+
+
+def test_descriptor_that_stays_open_is_forgotten(host):
+    """After a step has ended its descriptor, still open and readable, keeps nobody busy and can be watched anew."""
+    read, write = os.pipe()
+    os.write(write, b"x")
+    handle = host.start(quiet(fd=read), math.inf)
+    assert host.poll(host.monotonic() + 1) == [handle]
+    before = time.process_time()
+    assert host.poll(host.monotonic() + 0.1) == []
+    assert time.process_time() - before < 0.05
+    handle = host.start(quiet(fd=read), math.inf)
+    assert host.poll(host.monotonic() + 1) == [handle]
+    os.close(read)
+    os.close(write)
+
+
+def test_machine_that_changes_its_descriptor(host):
+    """A machine may go on with another descriptor, other events, or none."""
+    pipes = [os.pipe(), os.pipe()]
+
+    class Changing(Quiet):
+        def advance(self, now):
+            self.advanced += 1
+            if self.advanced == 1:
+                self.fd = pipes[1][0]
+            elif self.advanced == 2:
+                self.fd, self.events = pipes[1][1], WRITE
+            else:
+                self.fd = None
+
+    machines = []
+    step = Scripted(lambda made: machines.append(Changing(made, fd=pipes[0][0])) or machines[0])
+    handle = host.start(step, host.monotonic() + 0.2)
+    for _read, write in pipes:
+        os.write(write, b"x")
+    assert host.poll(host.monotonic() + 2) == [handle]
+    assert machines[0].advanced == 3
+    assert handle.outcome.reason is Reason.TIMEOUT
+    for pair in pipes:
+        for end in pair:
+            os.close(end)
+
+
+# Clock gaps.
+
+
+class Clock:
+    """Stands in for the time module; jumps when told, as a stopped process sees it."""
+
+    CLOCK_BOOTTIME = 7
+
+    def __init__(self):
+        self.jump = 0.0
+        self.asleep = 0.0
+
+    def monotonic(self):
+        return time.monotonic() + self.jump
+
+    def clock_gettime(self, _clock):
+        return time.monotonic() + self.jump + self.asleep
+
+    def time(self):
+        return time.time()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(engine, "time", made)
+    return made
+
+
+def test_deadline_missed_by_a_stopped_process_is_unknown(host, clock):
+    """C26: a deadline that passed while this process stood still proves nothing about the target."""
+    handle = host.start(quiet(), host.monotonic() + 1)
+    clock.jump = 3.5
+    assert host.poll(host.monotonic() + 1) == [handle]
+    assert (handle.outcome.status, handle.outcome.reason) == ("unknown", Reason.CLOCK_GAP)
+
+
+def test_small_lateness_is_a_timeout(host, clock):
+    """Being late by less than the gap is the ordinary lateness of a busy machine."""
+    handle = host.start(quiet(), host.monotonic() + 1)
+    clock.jump = 2.5
+    assert host.poll(host.monotonic() + 1) == [handle]
+    assert handle.outcome.reason is Reason.TIMEOUT
+
+
+def test_suspended_machine(host, clock):
+    """C26: the monotonic clock does not count a suspend, the boot clock does; what was under way then is excused, what began later not."""
+    read, write = os.pipe()
+    host.register(read, READ, lambda _ready: os.read(read, 1))
+    before = host.start(quiet(), host.monotonic() + 0.08)
+    os.write(write, b"x")
+    host_epoll = host._epoll
+
+    class Epoll:
+        """Lets the suspend happen while the loop waits."""
+
+        def poll(self, timeout):
+            events = host_epoll.poll(timeout)
+            clock.asleep += 3600 * len(events)
+            return events
+
+        def __getattr__(self, name):
+            return getattr(host_epoll, name)
+
+    host._epoll = Epoll()
+    assert host.poll(host.monotonic() + 0.01) == []
+    after = host.start(quiet(), host.monotonic() + 0.1)
+    ended = host.poll(host.monotonic() + 2) + host.poll(host.monotonic() + 2)
+    assert ended == [before, after]
+    assert before.outcome.reason is Reason.CLOCK_GAP
+    assert after.outcome.reason is Reason.TIMEOUT
+    host.unregister(read)
+    os.close(read)
+    os.close(write)
+
+
+def test_answer_after_a_gap_counts(host, clock):
+    """What answered is an answer, however long this process stood still."""
+    read, write = os.pipe()
+    handle = host.start(quiet(fd=read), host.monotonic() + 1)
+    os.write(write, b"x")
+    clock.jump = 60
+    assert host.poll(host.monotonic() + 1) == [handle]
+    assert handle.outcome.status == "ok"
+    os.close(read)
+    os.close(write)
+
+
+def test_really_stopped_process(serve, tmp_path):
+    """C26: SIGSTOP for longer than the deadline and the gap, then SIGCONT: the hanging probe is unknown, not failed."""
+    server = serve(lambda peer: peer.silence())
+    program = (
+        "import sys; sys.path.insert(0, %r); import conftest, os\n"
+        "from selfheal._core.model import HttpTarget\n"
+        "from selfheal._probes.engine import LocalHost\n"
+        "from selfheal._probes.http import HttpProbe\n"
+        "host = LocalHost(); host.start(HttpProbe(HttpTarget(url=%r)), host.monotonic() + 0.5)\n"
+        "print('begun', flush=True); print(host.poll(host.monotonic() + 60)[0].outcome.reason, flush=True)\n"
+    ) % (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), server.url())
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "begun\n"
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        threading.Event().wait(2.8)
+        child.send_signal(signal.SIGCONT)
+        assert child.stdout.readline() == "clock_gap\n"
+
+
+# Descriptors of the driver's own.
+
+
+def test_registered_descriptor(host):
+    """The driver's own descriptors are served inside poll; `wake` makes it return; `modify` and `unregister` are honoured."""
+    ours, theirs = socket.socketpair()
+    ready = []
+
+    def called(events):
+        ready.append(events)
+        host.wake()
+
+    host.register(ours.fileno(), READ, called)
+    assert host.poll(host.monotonic() + 0.01) == []
+    theirs.send(b"x")
+    assert host.poll(host.monotonic() + 60) == []
+    host.modify(ours.fileno(), WRITE)
+    assert host.poll(host.monotonic() + 60) == []
+    theirs.close()
+    assert host.poll(host.monotonic() + 60) == []
+    assert ready == [READ, WRITE, READ | WRITE]
+    host.unregister(ours.fileno())
+    assert host.poll(host.monotonic() + 0.01) == []
+    ours.close()
+
+
+def test_callback_may_start_and_cancel(host):
+    """A callback may begin and cancel steps, also one whose event is in the same batch and whose descriptor number is taken again."""
+    doorbell, ring = os.pipe()
+    read, write = os.pipe()
+
+    class Owner(Quiet):
+        def close(self):
+            Quiet.close(self)
+            os.close(self.fd)
+
+    victim = host.start(Scripted(lambda step: Owner(step, fd=read)), math.inf)
+    fresh = []
+
+    def called(_events):
+        os.read(doorbell, 1)
+        host.cancel(victim)
+        again, other = os.pipe()
+        assert again == read
+        step = Scripted(lambda made: Owner(made, fd=again))
+        fresh.append((host.start(step, host.monotonic() + 0.05), other))
+
+    host.register(doorbell, READ, called)
+    os.write(ring, b"x")
+    os.write(write, b"x")
+    ended = host.poll(host.monotonic() + 5)
+    assert ended == [fresh[0][0]]
+    assert ended[0].outcome.reason is Reason.TIMEOUT, "it was given its predecessor's event"
+    host.unregister(doorbell)
+    for end in (doorbell, ring, write, fresh[0][1]):
+        os.close(end)
+
+
+def test_what_a_callback_raises_comes_out(host):
+    """The driver's own bugs are its own; nothing that has ended is lost by them."""
+    read, write = os.pipe()
+
+    def called(_events):
+        os.read(read, 1)
+        raise RuntimeError("the driver's bug")
+
+    host.register(read, READ, called)
+    over = host.start(quiet(outcome=Outcome("ok")), math.inf)
+    os.write(write, b"x")
+    with pytest.raises(RuntimeError, match="driver's bug"):
+        host.poll(host.monotonic() + 1)
+    assert host.poll(host.monotonic() + 1) == [over]
+    host.unregister(read)
+    os.close(read)
+    os.close(write)
+
+
+# Many at once.
+
+
+def test_hanging_targets_delay_nobody(serve, host, answer, replies):
+    """C13 C58: with 50 of 100 targets hanging, the other 50 answer at once, and the hanging ones end at their deadline."""
+    good, bad = serve(replies(answer(body=b"ok"))), serve(lambda peer: peer.silence())
+    began = host.monotonic()
+    for index in range(100):
+        host.start(HttpProbe(HttpTarget(url=(bad if index % 2 else good).url())), began + 0.5, owner=index)
+    ended = []
+    while len(ended) < 100:
+        ended += host.poll(began + 5)
+    fine = [handle for handle in ended if handle.outcome.status == "ok"]
+    assert sorted(handle.owner for handle in fine) == list(range(0, 100, 2))
+    assert max(handle.ended for handle in fine) - began < 0.45
+    late = [handle for handle in ended if handle.outcome.reason is Reason.TIMEOUT]
+    assert len(late) == 50
+    assert max(handle.ended for handle in late) - began <= 0.5 + 0.2
+
+
+def test_descriptors_are_not_leaked(serve, host, answer, replies):
+    """Thousands of probes, good, refused, cancelled and expired, leave no descriptor behind and no heap that grows."""
+    server = serve(replies(answer(body=b"ok")))
+    silent = serve(lambda peer: peer.silence())
+    probes = [HttpProbe(HttpTarget(url=url)) for url in (server.url(), "http://127.0.0.1:1/")]
+    probes.append(TcpProbe(TcpTarget("127.0.0.1", server.port)))
+    hanging = HttpProbe(HttpTarget(url=silent.url()))
+    before = len(os.listdir("/proc/self/fd"))
+    for _round in range(20):
+        for probe in probes * 5:
+            host.start(probe, host.monotonic() + 10)
+        host.cancel(host.start(hanging, host.monotonic() + 10))
+        left = 15
+        while left:
+            left -= len(host.poll(host.monotonic() + 5))
+    host.start(hanging, host.monotonic() + 0.01)
+    assert host.poll(host.monotonic() + 5)[0].outcome.reason is Reason.TIMEOUT
+    server.close()
+    silent.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(host._heap) < 200
+
+
+def test_out_of_descriptors_is_unknown(host):
+    """C57: a host that has no descriptor left says unknown, not that its targets are down."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    steps = [TcpProbe(TcpTarget("127.0.0.1", 1)), HttpProbe(HttpTarget(url="http://no-such-name.invalid/"))]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
+    held = []
+    try:
+        while True:
+            try:
+                held.append(os.dup(0))
+            except OSError:
+                break
+        handles = [host.start(step, host.monotonic() + 1) for step in steps]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held:
+            os.close(descriptor)
+    assert host.poll(host.monotonic() + 1) == handles
+    assert [(handle.outcome.status, handle.outcome.reason) for handle in handles] == [("unknown", Reason.RESOURCE_LIMIT)] * 2
