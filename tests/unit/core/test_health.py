@@ -215,7 +215,12 @@ CASES = [
         {"startup": "bbb"},
         Verdict(State.UNHEALTHY, False, Reason.STARTUP_FAILED, "startup", 0.0),
     ),
-    Case("startup passed: liveness counts", (LIVE, UP), {"liveness": "o", "startup": "o"}, Verdict(State.HEALTHY, alive_since=0.0, well_since=0.0)),
+    Case(
+        "startup passed: liveness counts",
+        (LIVE, UP),
+        {"liveness": "o", "startup": "o"},
+        Verdict(State.HEALTHY, alive_since=0.0, well_since=0.0),
+    ),
     Case(
         "without a liveness probe readiness proves life, and its failure is none of life's",
         (READY,),

@@ -1,0 +1,368 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision of each phase, row by row, and what taking it changes. The stories in tests/unit/simulate play whole incidents."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple, Optional
+
+import pytest
+
+from selfheal._core.apply import action_ended, apply, noticed, published
+from selfheal._core.decide import Decision, Do, decide
+from selfheal._core.errors import IllegalTransition
+from selfheal._core.guards import Facts
+from selfheal._core.health import State, Verdict
+from selfheal._core.incident import Attempt, Incident, Phase, Previous
+from selfheal._core.ladder import Position
+from selfheal._core.memory import NOTHING, Memory
+from selfheal._core.model import HttpTarget, Probe, Rung, Service, UnitResource
+from selfheal._core.reasons import Reason
+
+NOW = 1000.0
+TARGET = HttpTarget("http://127.0.0.1/")
+LADDER = (Rung("restart", 3, 10.0), Rung("redeploy", 2, 120.0), Rung("rollback", 1, 60.0), Rung("page", 1, 0.0))
+WEB = Service("web", UnitResource("web.service"), (Probe("liveness", "liveness", TARGET),), ladder=LADDER)
+SLOW_STARTER = dataclasses.replace(WEB, probes=(*WEB.probes, Probe("startup", "startup", TARGET, failure_threshold=6)))
+
+WELL = Verdict(State.HEALTHY, alive_since=NOW - 5.0, well_since=NOW - 5.0)
+FRESH = Verdict(State.HEALTHY)
+BLIP = Verdict(State.HEALTHY, failing_since=NOW - 9.0)
+FAILED = Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", NOW - 9.0)
+JUST_FAILED = Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", NOW - 2.0)
+GIVEN_UP = Verdict(State.UNHEALTHY, False, Reason.STARTUP_FAILED, "startup", NOW - 2.0)
+STARTING = Verdict(State.UNKNOWN, None)
+UNREADY = Verdict(State.NOT_READY, unready="readiness", unready_since=NOW - 3.0, alive_since=NOW - 500.0)
+
+
+def facts(verdict: Verdict = FAILED, **more: Any) -> Facts:
+    return Facts(verdict=verdict, wall_offset=1e6, **more)
+
+
+def incident(phase: Phase = Phase.FAILING, entered: float = NOW - 20.0, **more: Any) -> Incident:
+    given: dict[str, Any] = {
+        "cause": "liveness_failed",
+        "failure_time": 1e6 + NOW - 30.0,
+        "failed_at": NOW - 30.0,
+        "opened": NOW - 21.0,
+        **more,
+    }
+    return Incident("web-1", entered=entered, phase=phase, **given)
+
+
+def attempt(ago: float, ended: Optional[float] = 1.0, outcome: str = "ok", reason: Optional[str] = None, window: float = 10.0) -> Attempt:
+    """One that began `ago` seconds ago and whose action ended `ended` seconds later."""
+    begun = NOW - ago
+    if ended is None:
+        return Attempt("restart", 1, begun, window)
+    return Attempt("restart", 1, begun, window, begun + ended, outcome, reason)
+
+
+def failing(**more: Any) -> Memory:
+    return Memory(incident=incident(**more))
+
+
+def acting(tried: Attempt, phase: Phase = Phase.ACTING) -> Memory:
+    return Memory(incident=incident(phase, entered=tried.begun, attempt=tried), position=Position(0, 1), streak=1)
+
+
+class Row(NamedTuple):
+    """`until` is seconds from now; None where only news can change the answer."""
+
+    holds: str
+    memory: Memory
+    facts: Facts
+    do: Do
+    reason: Optional[Reason] = None
+    until: Optional[float] = None
+    more: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    service: Service = WEB
+
+
+ROWS = [
+    # nothing open
+    Row("nothing is wrong", NOTHING, facts(WELL), Do.WAIT),
+    Row("below the threshold nothing opens", NOTHING, facts(BLIP), Do.WAIT),
+    Row(
+        "at the threshold it opens, since the first failed probe",
+        NOTHING,
+        facts(),
+        Do.OPEN,
+        Reason.LIVENESS_FAILED,
+        more={"since": NOW - 9.0},
+    ),
+    Row("startup given up opens", NOTHING, facts(GIVEN_UP), Do.OPEN, Reason.STARTUP_FAILED, more={"since": NOW - 2.0}),
+    Row(
+        "readiness opens, since its own first failure", NOTHING, facts(UNREADY), Do.OPEN, Reason.READINESS_FAILED, more={"since": NOW - 3.0}
+    ),
+    Row("a death opens", NOTHING, facts(FRESH, dead=True, dead_since=NOW - 1.0), Do.OPEN, Reason.GONE, more={"since": NOW - 1.0}),
+    Row(
+        "an earlier failed probe dates a death",
+        NOTHING,
+        facts(BLIP, dead=True, dead_since=NOW),
+        Do.OPEN,
+        Reason.GONE,
+        more={"since": NOW - 9.0},
+    ),
+    Row("C01 stopped on purpose opens nothing", NOTHING, facts(FAILED, stopped=True), Do.WAIT, Reason.ADMIN_STOPPED),
+    Row(
+        "never started on this boot: the first start is no incident", NOTHING, facts(FRESH, never=True), Do.FIRST_START, Reason.FIRST_START
+    ),
+    Row("a first start asks the guards as well", NOTHING, facts(FRESH, never=True, hold="by ann"), Do.BLOCK, Reason.HOLD),
+    Row(
+        "C07 position forgotten after unbroken health",
+        Memory(streak=1, healthy_since=NOW - 600.0),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=0.0)),
+        Do.FORGET,
+    ),
+    Row(
+        "not a second earlier",
+        Memory(streak=1, healthy_since=NOW - 599.0),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=0.0)),
+        Do.WAIT,
+        until=1.0,
+    ),
+    # failing
+    Row("failing_for not over: wait, by a timer", failing(), facts(JUST_FAILED), Do.WAIT, until=3.0),
+    Row("failing_for over", failing(), facts(), Do.ATTEMPT, Reason.LIVENESS_FAILED, more={"rung": "restart", "number": 1, "window": 10.0}),
+    Row("death waits for nothing", failing(), facts(FRESH, dead=True), Do.ATTEMPT, Reason.GONE),
+    Row(
+        "startup given up waits for no further failing_for",
+        failing(),
+        facts(GIVEN_UP),
+        Do.ATTEMPT,
+        Reason.STARTUP_FAILED,
+        more={"window": 60.0},
+        service=SLOW_STARTER,
+    ),
+    Row("a process that has just taken over has seen nothing yet", failing(), facts(observed=False), Do.WAIT, until=280.0),
+    Row("good answers: observing", failing(), facts(WELL), Do.OBSERVE, more={"since": NOW - 5.0}),
+    Row(
+        "good answers from before the failure are none",
+        failing(),
+        facts(Verdict(State.HEALTHY, alive_since=NOW - 31.0)),
+        Do.WAIT,
+        until=280.0,
+    ),
+    Row(
+        "readiness alone: wait, whatever the time",
+        failing(cause="readiness_failed", entered=0.0),
+        facts(UNREADY),
+        Do.WAIT,
+        Reason.READINESS_FAILED,
+    ),
+    Row("a guard says no", failing(), facts(hold="by ann", hold_until=NOW + 9.0), Do.BLOCK, Reason.HOLD, 9.0),
+    Row(
+        "a rung that cannot help is passed over",
+        failing(),
+        facts(cannot={"restart": Reason.UNSUPPORTED}),
+        Do.STEP_OVER,
+        Reason.UNSUPPORTED,
+        more={"previous": Previous("cannot_help", "unsupported")},
+    ),
+    Row(
+        "the ladder is exhausted: a person, whatever the guards say",
+        Memory(incident=incident(), position=Position(3)),
+        facts(hold="by ann"),
+        Do.ESCALATE,
+        Reason.LADDER_EXHAUSTED,
+    ),
+    Row(
+        "twice the longest start is the window",
+        Memory(incident=incident(), longest_start=25.0),
+        facts(),
+        Do.ATTEMPT,
+        Reason.LIVENESS_FAILED,
+        more={"window": 50.0},
+    ),
+    Row("flapping is told before anything else", Memory(incident=incident(), changes=(NOW,) * 6), facts(), Do.PAGE, Reason.FLAPPING),
+    Row(
+        "flapping is told once",
+        Memory(incident=incident(paged="flapping"), changes=(NOW,) * 6),
+        facts(),
+        Do.ATTEMPT,
+        Reason.LIVENESS_FAILED,
+    ),
+    # acting
+    Row("the action runs: nobody waits by a timer", acting(attempt(3.0, None)), facts(), Do.WAIT),
+    Row("the window runs", acting(attempt(3.0)), facts(), Do.WAIT, until=7.0),
+    Row(
+        "the window is over",
+        acting(attempt(10.0)),
+        facts(),
+        Do.ATTEMPT_OVER,
+        Reason.WINDOW_OVER,
+        more={"previous": Previous("not_healed", "window_over")},
+    ),
+    Row("a pending job extends it", acting(attempt(10.0)), facts(pending=True), Do.WAIT),
+    Row(
+        "the action failed",
+        acting(attempt(3.0, outcome="failed", reason="timeout")),
+        facts(),
+        Do.ATTEMPT_OVER,
+        Reason.TIMEOUT,
+        more={"previous": Previous("failed", "timeout")},
+    ),
+    Row("the action failed without a word", acting(attempt(3.0, outcome="failed")), facts(), Do.ATTEMPT_OVER, Reason.ACTION_FAILED),
+    Row("an interrupted one has its window", acting(attempt(3.0, outcome="interrupted")), facts(), Do.WAIT, until=7.0),
+    Row("it died again", acting(attempt(3.0)), facts(FRESH, dead=True), Do.ATTEMPT_OVER, Reason.DIED_AGAIN),
+    Row("answers begun after it", acting(attempt(6.0)), facts(WELL), Do.OBSERVE),
+    Row("C29 answers begun before it prove nothing", acting(attempt(4.0)), facts(WELL), Do.WAIT, until=6.0),
+    Row("the reset to healthy at a restart proves nothing", acting(attempt(4.0)), facts(FRESH), Do.WAIT, until=6.0),
+    Row(
+        "C32 while startup has budget the window goes on", acting(attempt(30.0)), facts(STARTING), Do.WAIT, until=31.0, service=SLOW_STARTER
+    ),
+    # observing
+    Row("healthy, not for long enough", Memory(incident=incident(Phase.OBSERVING)), facts(WELL), Do.WAIT, until=5.0),
+    Row(
+        "healthy for long enough",
+        Memory(incident=incident(Phase.OBSERVING)),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=NOW - 10.0)),
+        Do.RECOVER,
+        Reason.HEALED,
+        more={"since": NOW - 10.0},
+    ),
+    Row(
+        "one who has just taken over looks first",
+        Memory(incident=incident(Phase.OBSERVING)),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=NOW - 10.0), observed=False),
+        Do.WAIT,
+        until=0.0,
+    ),
+    Row("a threshold reached is a relapse", Memory(incident=incident(Phase.OBSERVING)), facts(), Do.RELAPSE, Reason.LIVENESS_FAILED),
+    Row("below it, not yet", Memory(incident=incident(Phase.OBSERVING)), facts(BLIP), Do.WAIT),
+    Row("a death is a relapse", Memory(incident=incident(Phase.OBSERVING)), facts(FRESH, dead=True), Do.RELAPSE, Reason.GONE),
+    # escalated
+    Row(
+        "after the page it waits",
+        Memory(incident=incident(Phase.ESCALATED), position=Position(3)),
+        facts(),
+        Do.WAIT,
+        Reason.LADDER_EXHAUSTED,
+        280.0,
+    ),
+    Row(
+        "then the first rung again",
+        Memory(incident=incident(Phase.ESCALATED, entered=NOW - 300.0), position=Position(3)),
+        facts(),
+        Do.ATTEMPT,
+        Reason.LIVENESS_FAILED,
+        more={"rung": "restart", "number": 1, "retry": True},
+    ),
+    Row(
+        "outside the budget",
+        Memory(
+            incident=incident(Phase.ESCALATED, entered=NOW - 300.0),
+            position=Position(3),
+            actions=(NOW - 9.0,) * 10,
+            streak=9,
+            last_action=NOW,
+        ),
+        facts(),
+        Do.ATTEMPT,
+        Reason.LIVENESS_FAILED,
+    ),
+    Row(
+        "but not against a person",
+        Memory(incident=incident(Phase.ESCALATED, entered=NOW - 300.0), position=Position(3)),
+        facts(hold="by ann"),
+        Do.BLOCK,
+        Reason.HOLD,
+    ),
+    Row("it healed while a person was told", Memory(incident=incident(Phase.ESCALATED), position=Position(3)), facts(WELL), Do.OBSERVE),
+    Row("a retry's window", acting(attempt(10.0), Phase.RETRYING), facts(), Do.ATTEMPT_OVER, Reason.WINDOW_OVER),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.holds for row in ROWS])
+def test_decision(row: Row) -> None:
+    """What is done, why, when to ask again; and that taking it is legal and leaves the memory it came from alone."""
+    before = dataclasses.replace(row.memory)
+    decision = decide(row.service, row.memory, row.facts, NOW)
+    assert (decision.do, decision.reason) == (row.do, row.reason)
+    assert decision.until == (None if row.until is None else pytest.approx(NOW + row.until))
+    assert {key: getattr(decision, key) for key in row.more} == row.more
+    after = apply(row.service, row.memory, decision, row.facts, NOW)
+    assert row.memory == before
+    assert (after == before) is (row.do is Do.WAIT)
+
+
+@pytest.mark.parametrize("phase", [Phase.ACTING, Phase.OBSERVING, Phase.RETRYING])
+def test_an_illegal_transition_changes_nothing(phase: Phase) -> None:
+    """An attempt cannot begin while another runs: the machine refuses, and the memory is as before."""
+    memory = Memory(incident=incident(phase))
+    before = dataclasses.replace(memory)
+    with pytest.raises(IllegalTransition):
+        apply(WEB, memory, Decision(Do.ATTEMPT, Reason.LIVENESS_FAILED, rung="restart", number=1), facts(), NOW)
+    assert memory == before
+
+
+def test_an_attempt_counts_against_the_budget_and_a_retry_does_not() -> None:
+    """C05 what is begun is remembered with its moment; the retry after a page moves neither budget nor position."""
+    tried = apply(WEB, failing(), Decision(Do.ATTEMPT, Reason.LIVENESS_FAILED, rung="restart", number=1, window=10.0), facts(), NOW)
+    assert (tried.actions, tried.position, tried.streak) == ((NOW,), Position(0, 1), 1)
+    told = Memory(incident=incident(Phase.ESCALATED), position=Position(3), actions=(1.0,))
+    retried = apply(WEB, told, Decision(Do.ATTEMPT, Reason.LIVENESS_FAILED, rung="restart", number=1, retry=True), facts(), NOW)
+    assert (retried.actions, retried.position) == ((1.0,), Position(3))
+
+
+def test_only_a_running_action_ends() -> None:
+    """The end of an action that nobody began, or that has ended, changes nothing."""
+    assert action_ended(NOTHING, "ok", NOW) is NOTHING
+    over = acting(attempt(5.0))
+    assert action_ended(over, "failed", NOW) is over
+    running = action_ended(acting(attempt(5.0, None)), "failed", NOW, Reason.TIMEOUT)
+    assert running.incident is not None and running.last_action == NOW
+    assert running.incident.attempt == Attempt("restart", 1, NOW - 5.0, 10.0, NOW, "failed", "timeout")
+
+
+def test_the_first_start_seen_sets_the_window_of_the_next() -> None:
+    """C32 what an attempt took until its first good answer is remembered, and only ever grows."""
+    healed = apply(WEB, acting(attempt(8.0)), Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW)
+    assert healed.longest_start == 6.0
+    again = dataclasses.replace(acting(attempt(3.0)), longest_start=6.0)
+    assert apply(WEB, again, Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW).longest_start == 6.0
+
+
+PUBLISHED = [
+    (NOTHING, facts(WELL), State.HEALTHY),
+    (NOTHING, facts(FRESH, dead=True), State.UNHEALTHY),
+    (NOTHING, facts(FRESH, never=True), State.UNKNOWN),
+    (NOTHING, facts(FAILED, stopped=True), State.STOPPED),
+    (failing(), facts(FAILED, stopped=True), State.STOPPED),
+    (failing(), facts(FRESH), State.UNHEALTHY),
+    (acting(attempt(3.0)), facts(FRESH), State.UNHEALTHY),
+    (Memory(incident=incident(Phase.OBSERVING)), facts(WELL), State.HEALTHY),
+    (Memory(incident=incident(Phase.OBSERVING)), facts(UNREADY), State.NOT_READY),
+    (failing(cause="readiness_failed"), facts(UNREADY), State.NOT_READY),
+    (failing(cause="readiness_failed"), facts(FAILED), State.UNHEALTHY),
+    (Memory(incident=incident(Phase.ESCALATED)), facts(FRESH), State.UNHEALTHY),
+]
+
+
+@pytest.mark.parametrize("memory,known,state", PUBLISHED)
+def test_what_is_published(memory: Memory, known: Facts, state: State) -> None:
+    """C34 during an incident the reset at a restart is no health."""
+    assert published(memory, known) is state
+
+
+def test_changes_of_state_are_counted_as_they_are_shown() -> None:
+    """Well, not ready and unhealthy differ; degraded is well; the first thing ever shown and the unknown are no change."""
+    memory = NOTHING
+    for at, state in enumerate(
+        [State.HEALTHY, State.DEGRADED, State.UNKNOWN, State.NOT_READY, State.UNHEALTHY, State.STOPPED, State.HEALTHY]
+    ):
+        memory = noticed(memory, state, float(at))
+    assert memory.changes == (3.0, 4.0, 6.0)
+
+
+def test_a_place_beyond_a_shortened_ladder_is_its_end() -> None:
+    """A contract reloaded in the middle of a climb breaks nothing: what is left is the page."""
+    short = dataclasses.replace(WEB, ladder=(LADDER[0], LADDER[3]))
+    high = Memory(incident=incident(), position=Position(2, 1))
+    assert decide(short, high, facts(), NOW).do is Do.ESCALATE
+    over = Decision(Do.ATTEMPT_OVER, Reason.UNSUPPORTED, previous=Previous("cannot_help", "unsupported"))
+    tried = dataclasses.replace(acting(attempt(3.0)), position=Position(2, 1))
+    assert decide(short, apply(short, tried, over, facts(), NOW), facts(), NOW).do is Do.ESCALATE
