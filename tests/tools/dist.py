@@ -67,7 +67,11 @@ def _pack(members: list[tuple[tarfile.TarInfo, bytes | None]]) -> bytes:
             clean.type, clean.mode, clean.mtime, clean.linkname = info.type, info.mode, EPOCH, info.linkname
             clean.size = len(data or b"")
             archive.addfile(clean, None if data is None else io.BytesIO(data))
-    return gzip.compress(raw.getvalue(), compresslevel=9, mtime=0)
+    packed = io.BytesIO()
+    # Not gzip.compress: which header it writes depends on Python's version.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as stream:
+        stream.write(raw.getvalue())
+    return packed.getvalue()
 
 
 def _unpack(members: list[tuple[tarfile.TarInfo, bytes | None]], into: pathlib.Path) -> None:

@@ -23,8 +23,8 @@ print(getattr(sys, "_base_executable", None) or sys.executable)
 '
 
 if [ -n "${SELFHEAL_PYTHON:-}" ]; then
-    if found=$("$SELFHEAL_PYTHON" -I -c "$probe"); then
-        printf '%s\n' "$found" | sed -n 2p
+    if found=$("$SELFHEAL_PYTHON" -I -c "$probe" | sed -n 2p) && [ -n "$found" ]; then
+        printf '%s\n' "$found"
         exit 0
     fi
     echo "selfheal: SELFHEAL_PYTHON=$SELFHEAL_PYTHON is no Python >= 3.11 with the venv and ensurepip modules" >&2

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes docs/state-machines.md from the transition tables in ``_core``; ``--check`` says whether the file is current.
+"""Writes docs/state-machines.md from the tables in ``_core``; ``--check`` says whether the file is current.
 
 A table is a module's ``TRANSITIONS``: {(state, trigger): next state}, states and triggers being enumerations.
 """
@@ -50,7 +50,22 @@ def render() -> str:
         parts += ["    %s --> %s: %s\n" % (state.value, target.value, trigger.value) for (state, trigger), target in table.items()]
         parts.append("```\n\n| state | trigger | next state |\n|---|---|---|\n")
         parts += ["| %s | %s | %s |\n" % (state.value, trigger.value, target.value) for (state, trigger), target in table.items()]
-    return "".join(parts)
+    return "".join(parts + roles() + guards())
+
+
+def roles() -> list[str]:
+    """What each role of probe is taken to be before its first answer."""
+    health = importlib.import_module("selfheal._core.health")
+    words = {True: "passing", False: "failing", None: "undecided"}
+    parts = ["\n## probes\n\n| role | before its first answer |\n|---|---|\n"]
+    return parts + ["| %s | %s |\n" % (role, words[initial.passing]) for role, initial in health.INITIAL.items()]
+
+
+def guards() -> list[str]:
+    """The guards, in the order in which they are asked; the first that says no counts."""
+    table = importlib.import_module("selfheal._core.guards").GUARDS
+    parts = ["\n## guards\n\nAsked in this order before every action; the first that says no counts.\n\n| reason | meaning |\n|---|---|\n"]
+    return parts + ["| %s | %s |\n" % (reason.value, " ".join(guard.__doc__.split())) for reason, guard in table]
 
 
 def main() -> None:

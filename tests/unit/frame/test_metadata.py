@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import io
+import json
 import pathlib
 import re
+import tarfile
 from typing import Any
 
 import pytest
@@ -94,3 +99,30 @@ def test_every_make_target_is_in_the_help(repository: pathlib.Path) -> None:
     assert set(re.findall(r"^([a-z]+):.* ## ", makefile, re.MULTILINE)) == phony
     scripts = set(re.findall(r"tests/tools/([a-z-]+\.sh)", makefile))
     assert sorted(name for name in scripts if not (repository / "tests" / "tools" / name).stat().st_mode & 0o100) == []
+
+
+def test_the_tarball_packs_the_same_bytes_twice(repository: pathlib.Path) -> None:
+    """Two builds of one source have one checksum, whatever the day, the order of the directory and the owner."""
+    spec = importlib.util.spec_from_file_location("dist", repository / "tests" / "tools" / "dist.py")
+    assert spec is not None and spec.loader is not None
+    dist = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(dist)
+
+    def members(names: list[str], mtime: int, owner: str) -> list[tuple[tarfile.TarInfo, bytes | None]]:
+        files = {"format": 1, "files": [{"name": name, "ftype": "file"} for name in names]}
+        content = {"MANIFEST.json": b'{"file_manifest_file": {"chksum_sha256": "?"}}', "FILES.json": json.dumps(files).encode()}
+        content.update({name: name.encode() for name in names})
+        found = []
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.mtime, info.uname = mtime, owner
+            found.append((info, data))
+        return found
+
+    one = dist._pack(dist._sorted_manifest(members(["a", "b", "c"], 1, "root")))
+    two = dist._pack(dist._sorted_manifest(members(["c", "a", "b"], 2, "someone")))
+    assert one == two
+    with tarfile.open(fileobj=io.BytesIO(one)) as archive:
+        assert archive.getnames() == ["MANIFEST.json", "FILES.json", "a", "b", "c"]
+        manifest, files = (archive.extractfile(name).read() for name in ("MANIFEST.json", "FILES.json"))  # type: ignore[union-attr]
+    assert json.loads(manifest)["file_manifest_file"]["chksum_sha256"] == hashlib.sha256(files).hexdigest()
