@@ -23,7 +23,7 @@ What the timeline says (seconds, event, and what matters of its data)::
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 from selfheal._core import contract, model
 from selfheal._core.scenario import parse_scenario
@@ -58,6 +58,24 @@ class Told(NamedTuple):
 
     def times(self, *types: str) -> list[float]:
         return [event["at"] for event in self.of(*types)]
+
+
+class Story(NamedTuple):
+    """`happens` and `told` are in the language above; `told` is the whole timeline, `state` what is published at the end."""
+
+    holds: str
+    happens: str
+    told: str
+    until: float = 1000
+    contract: Mapping[str, Any] = {}
+    state: str = "unhealthy"
+
+
+def check(story: Story) -> None:
+    """To the second, in this order, and with nothing besides."""
+    told = play(story.happens, story.until, **story.contract)
+    assert told.lines == lines(story.told)
+    assert told.state == story.state
 
 
 def service(**changes: Any) -> model.Service:

@@ -5,22 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import pytest
-from story import LIVENESS, READINESS, lines, play
-
-
-class Story(NamedTuple):
-    """`happens` and `told` are in the language of story.py; `told` is the whole timeline."""
-
-    holds: str
-    happens: str
-    told: str
-    until: float = 1000
-    contract: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    state: str = "unhealthy"
-
+from story import Story, check
 
 STORIES = [
     Story(
@@ -359,151 +345,10 @@ STORIES = [
         "",
         state="healthy",
     ),
-    Story(
-        "C18 failure_threshold 3 means three failed probes, not two, not four",
-        "100 web/liveness bad",
-        """
-        101    failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        """,
-        until=110,
-        contract={"probes": [{**LIVENESS, "failure_threshold": 3}]},
-    ),
-    Story(
-        "C18 attempts 1 means one restart and no second",
-        "100 web/liveness bad",
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        115    page ladder_exhausted after not_healed/window_over
-        """,
-        until=200,
-        contract={"ladder": [{"rung": "restart", "attempts": 1}]},
-    ),
-    Story(
-        "success_threshold: so many good answers of the new instance, and not one less",
-        """
-        0      does web/restart ok takes 1 heals
-        100    web/liveness bad
-        """,
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        116    recover at 106 took 6
-        """,
-        contract={"probes": [{**LIVENESS, "success_threshold": 3}]},
-        state="healthy",
-    ),
-    Story(
-        "any failing liveness probe fails the service",
-        "100 web/deep bad",
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        """,
-        until=110,
-        contract={"probes": [LIVENESS, {**LIVENESS, "name": "deep"}]},
-    ),
-    Story(
-        "readiness failing is an incident that moves traffic and never climbs",
-        """
-        100    web/readiness bad
-        500    web/readiness ok
-        """,
-        """
-        100.5  failure readiness_failed since 100
-        510    recover at 500 took 400
-        """,
-        contract={"probes": [LIVENESS, READINESS]},
-        state="healthy",
-    ),
-    Story(
-        "liveness failing in an incident of readiness climbs like any other",
-        """
-        100    web/readiness bad
-        200    web/liveness bad
-        """,
-        """
-        100.5  failure readiness_failed since 100
-        205    restart 1 liveness_failed
-        """,
-        until=210,
-        contract={"probes": [LIVENESS, READINESS]},
-    ),
-    Story(
-        "slow answers degrade, and never restart anything",
-        "100 web/liveness slow",
-        "113.5 degrade",
-        until=2000,
-        state="degraded",
-    ),
-    Story(
-        "a probe that could not run changes nothing",
-        "100 web/liveness unknown",
-        "",
-        state="healthy",
-    ),
-    Story(
-        "an unknown between two failures neither counts nor breaks the run",
-        """
-        100    web/liveness bad
-        100.25 web/liveness unknown
-        109    web/liveness bad
-        """,
-        """
-        109    failure liveness_failed since 100
-        109    restart 1 liveness_failed
-        """,
-        until=115,
-    ),
 ]
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.holds for story in STORIES])
 def test_story(story: Story) -> None:
     """What happens on the left is told on the right, to the second and in this order, with nothing besides."""
-    told = play(story.happens, story.until, **story.contract)
-    assert told.lines == lines(story.told)
-    assert told.state == story.state
-
-
-def test_the_deterministic_clock_tells_the_same_twice() -> None:
-    """The same scenario gives the same events, byte for byte."""
-    script = "100 web/liveness hang\n300 crash\n500 gone web"
-    assert play(script, 900).events == play(script, 900).events
-
-
-def test_until_is_included() -> None:
-    """What is due at the last second still happens, and nothing after it."""
-    assert play("0.5 web/liveness hang", 28.5).times("restart") == [18.5, 28.5]
-    assert play("0.5 web/liveness hang", 28.499).times("restart") == [18.5]
-
-
-def test_entries_apply_before_the_probes_of_their_instant() -> None:
-    """A probe due at 100 sees what the script says from 100 on, and one due at 99 does not."""
-    assert play("100 web/liveness bad", 101).of("failure")[0]["at"] == 100.5
-    assert play("100.001 web/liveness bad", 111).of("failure")[0]["at"] == 110.5
-
-
-def test_the_probes_that_ran_are_counted() -> None:
-    """The first at 0, then one every period, `until` included."""
-    assert play("", 100).probes == {"web/liveness": 11}
-    assert play("", 99.9).probes == {"web/liveness": 10}
-
-
-def test_probes_come_every_quarter_second_in_an_incident_then_at_their_period() -> None:
-    """Until 60 s after the opening close together, after that at the period; the incident has no attempt, so nothing prolongs it."""
-    held = "0 hold web\n100 web/liveness bad\n"
-    inside = play(held, 160).probes["web/liveness"] - play(held, 101).probes["web/liveness"]
-    after = play(held, 260).probes["web/liveness"] - play(held, 161).probes["web/liveness"]
-    assert inside == pytest.approx(59 * 4, abs=4)
-    assert after == 10
-
-
-@pytest.mark.parametrize("until", [200, 400])
-def test_exec_probes_are_asked_at_most_every_five_seconds(until: float) -> None:
-    """C09 no confirmation for a program, and five seconds between two runs also during an incident."""
-    probes = [{"role": "liveness", "exec": {"argv": ["/bin/check"]}}]
-    told = play("100 web/liveness bad", until, probes=probes)
-    assert told.times("failure") == [110]
-    assert told.probes["web/liveness"] <= 11 + (until - 100) / 5 + 1
+    check(story)
