@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .._core.model import WatchdogConfig
+from .._core.model import Service, WatchdogConfig
 from .._core.times import format_time
 from .._engine.healer import Healer
 from .._engine.ports import Desk
@@ -36,6 +36,8 @@ class Board:
         self.cycles = 0
         self.last_cycle = 0.0
         self.loaded = False
+        self.unsupported: Dict[str, Tuple[Service, str]] = {}
+        """Services whose contracts ask for what this version cannot do, and what that is."""
         self.refused: Optional[str] = None
         """Why the newest contracts are not in force, if they are not."""
         self._host = rounds.host
@@ -61,6 +63,7 @@ class Board:
     def forget(self, name: str) -> None:
         """A service is no longer in the contracts."""
         self.uptimes.pop(name, None)
+        self.unsupported.pop(name, None)
 
     def cycle(self) -> None:
         self.cycles += 1
@@ -87,6 +90,7 @@ class Board:
         now = self._host.monotonic()
         found = [self._service(healer, now) for healer in self.rounds.healers]
         found += [view.broken(each, now) for each in self.rounds.broken.values()]
+        found += [self._unsupported(name) for name in self.unsupported]
         return sorted(found, key=lambda each: str(each["name"]))
 
     def service(self, name: str) -> Optional[Dict[str, Any]]:
@@ -96,17 +100,23 @@ class Board:
         if healer is not None:
             return self._service(healer, now)
         broken = self.rounds.broken.get(name)
-        return view.broken(broken, now) if broken is not None else None
+        if broken is not None:
+            return view.broken(broken, now)
+        return self._unsupported(name) if name in self.unsupported else None
 
     def _service(self, healer: Healer, now: float) -> Dict[str, Any]:
         return view.service(healer, self.uptimes.get(healer.name), self.hold(healer.name), now, self._host.wall() - now)
+
+    def _unsupported(self, name: str) -> Dict[str, Any]:
+        service, problem = self.unsupported[name]
+        return view.unwatched(service, "unsupported", "%s is not watched: %s" % (name, problem))
 
     def state(self, name: str) -> Optional[str]:
         """Just a service's state: what load balancers ask all the time."""
         healer = self.rounds.find(name)
         if healer is not None:
             return str(healer.state)
-        return "unknown" if name in self.rounds.broken else None
+        return "unknown" if name in self.rounds.broken or name in self.unsupported else None
 
     def summary(self) -> Dict[str, Any]:
         """The whole host."""

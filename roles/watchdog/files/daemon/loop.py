@@ -17,15 +17,18 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from .._core.errors import ContractError, SelfhealError
 from .._core.model import Service, WatchdogConfig
 from .._engine.healer import Healer
+from .._engine.local import Site, share
+from .._engine.ports import Records
+from .._engine.resources import unsupported
 from .._probes.engine import READ, LocalHost
 from .._records.segments import Head, head
 from .._version import VERSION
 from . import config as configuration
 from .board import Board
-from .compose import Composition
 from .config import Etc
 from .endpoints import Endpoints, read_token
 from .http import Server
+from .ledger import Ledger
 from .lock import InstanceLock
 from .log import ERROR, NOTICE, WARNING, Log
 from .rounds import Broken, Rounds
@@ -34,6 +37,10 @@ from .systemd import Notifier
 HEAD_EVERY = 60.0
 """At most once in so many seconds the timeline's head goes to the host's journal."""
 STATUS_EVERY = 1.0
+FLUSH_EVERY = 5.0
+"""While events cannot be written, the disk is tried again every so many seconds."""
+LONGEST_FIRST = 2.0
+"""First probes wait up to so many seconds, each host its own share of it, so that a fleet does not ask all at once."""
 MOST_FAILED_CYCLES = 100
 """So many cycles in a row that broke outside any healer end the process: a fresh one is better."""
 
@@ -53,10 +60,10 @@ class Watchdog:
         self.log = Log()
         self.lock = InstanceLock(self.config.run_dir)
         self.host = LocalHost()
-        self._composition = Composition(etc.path, self.config, self.host, self.log, self._told)
-        self.ledger = self._composition.ledger
-        self.rounds = Rounds(self.host, self._composition.healer, self._broke, self._seen)
-        self.board = Board(self.config, self.rounds, self._composition.desk, self.ledger, self._head)
+        self._site = Site(etc.path, self.config, self.host, journal=self.log.event, wrap=self._counted)
+        self._site.timeline.journal = self.log.event
+        self.rounds = Rounds(self.host, self._build, self._broke, self._seen)
+        self.board = Board(self.config, self.rounds, self._site.desk, self.ledger, self._head)
         self.endpoints = Endpoints(self.board, token)
         self.server = Server(self.host, self.config.listen, self.endpoints.answer)
         self.notifier = Notifier()
@@ -79,7 +86,7 @@ class Watchdog:
             self.ledger.record("watchdog_start", data=data)
             self.ledger.record("contract_loaded", data={"services": len(self._services), "path": self.etc.contracts})
             for service in self._services:
-                self.rounds.begin(service)
+                self._begin(service)
             self.board.loaded = True
             while signal.SIGTERM not in self._signals and signal.SIGINT not in self._signals:
                 self._cycle()
@@ -113,6 +120,8 @@ class Watchdog:
         until = self._next_alive if self.notifier.interval != math.inf else math.inf
         if self.ledger.events != self._said_head:
             until = min(until, self._next_head)
+        if self.ledger.unwritable() is not None:
+            until = min(until, self.host.monotonic() + FLUSH_EVERY)
         return min(until, self._next_status) if self._changed else until
 
     def _tell(self, now: float, first: bool) -> None:
@@ -141,7 +150,7 @@ class Watchdog:
     def _close(self) -> None:
         self.server.close()
         self.host.close()
-        self._composition.close()
+        self._site.timeline.close()
         self.lock.release()
 
     # -- signals ---------------------------------------------------------------------------------------------------------
@@ -210,10 +219,22 @@ class Watchdog:
             del self._waiting[name]
             self.rounds.leave(name)
             if service is not None:
-                self.rounds.begin(service)
+                self._begin(service)
             else:
+                self._site.forget(name)
                 self.board.forget(name)
             self._changed = True
+
+    def _begin(self, service: Service) -> None:
+        """Watch a service; one whose kind of resource nothing here can act on is refused by name, and the others go on."""
+        problem = unsupported(service)
+        if problem is None:
+            self.board.unsupported.pop(service.name, None)
+            self.rounds.begin(service)
+            return
+        self.board.unsupported[service.name] = service, problem
+        self.ledger.record("contract_refused", service.name, data={"problem": problem})
+        self.log.say("%s is not watched: %s" % (service.name, problem), ERROR)
 
     @staticmethod
     def _token(config: WatchdogConfig) -> Optional[str]:
@@ -222,6 +243,14 @@ class Watchdog:
         return read_token(config.token_file)
 
     # -- what is told ----------------------------------------------------------------------------------------------------
+
+    def _counted(self, records: Records) -> Records:
+        self.ledger = Ledger(records, self._told)
+        return self.ledger
+
+    def _build(self, service: Service) -> Healer:
+        fastest = min(probe.period for probe in service.probes)
+        return self._site.healer(service, delay=share("%s first" % self.config.host) * min(LONGEST_FIRST, fastest))
 
     def _seen(self, healer: Healer) -> None:
         self.board.seen(healer)

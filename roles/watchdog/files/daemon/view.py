@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from .._core.health import Observation, State
+from .._core.model import Service
 from .._core.times import format_time
 from .._engine import explain
 from .._engine.healer import Healer
@@ -111,15 +112,21 @@ def budget(healer: Healer, now: float) -> int:
 
 def broken(each: Broken, now: float) -> Dict[str, Any]:
     """A service whose healer broke: nothing is known, and nothing is done until it is made anew."""
+    words = "%s is not watched: its healer broke (%s); it is made anew in %.0f s"
+    return unwatched(each.service, "internal_error", words % (each.service.name, each.problem, max(0.0, each.again - now)))
+
+
+def unwatched(service: Service, reason: str, sentence: str) -> Dict[str, Any]:
+    """A service about which nothing is known, in the shape of `service`."""
     return {
-        "name": each.service.name,
+        "name": service.name,
         "state": "unknown",
         "ready": False,
         "rung": None,
-        "reason": "internal_error",
-        "sentence": "%s is not watched: its healer broke (%s); it is made anew in %.0f s" % (each.service.name, each.problem, max(0, each.again - now)),
-        "mode": each.service.mode,
-        "resource": each.service.resource.kind,
+        "reason": reason,
+        "sentence": sentence,
+        "mode": service.mode,
+        "resource": service.resource.kind,
         "pid": None,
         "held": None,
         "incident": None,
@@ -166,4 +173,4 @@ def overall(services: List[Dict[str, Any]]) -> str:
     return "healthy" if present else "unknown"
 
 
-__all__ = ["Uptime", "WELL", "broken", "budget", "counts", "overall", "probes", "service"]
+__all__ = ["Uptime", "WELL", "broken", "budget", "counts", "overall", "probes", "service", "unwatched"]

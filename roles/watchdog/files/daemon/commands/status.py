@@ -16,6 +16,7 @@ from ..._core.model import Service, WatchdogConfig
 from .. import exits, output
 from ..client import NoAnswer, ask
 from ..config import Etc, capped, chosen, load_services, load_watchdog
+from ..view import unwatched
 
 AGAIN = 1.0
 """Seconds between two looks with --watch."""
@@ -73,23 +74,11 @@ def _remembered(service: Service, config: WatchdogConfig) -> Dict[str, Any]:
     incident = memory.get("incident") or {}
     attempt = incident.get("attempt") or {}
     words = "incident %s was open (%s)" % (incident.get("id"), incident.get("phase")) if incident else "no incident was open"
-    return {
-        "name": service.name,
-        "state": "unknown",
-        "ready": False,
-        "rung": attempt.get("rung"),
-        "reason": incident.get("cause"),
-        "sentence": "%s is not watched now; %s when it last was" % (service.name, words) if state else "%s was never watched" % service.name,
-        "mode": service.mode,
-        "resource": service.resource.kind,
-        "incident": {"id": incident.get("id"), "phase": incident.get("phase"), "paged": incident.get("paged")} if incident else None,
-        "uptime_percent": None,
-        "response_time_ms": None,
-        "checks": None,
-        "last_success": None,
-        "held": None,
-        "probes": [],
-    }
+    sentence = "%s is not watched now; %s when it last was" % (service.name, words) if state else "%s was never watched" % service.name
+    found = unwatched(service, str(incident.get("cause") or "no_watchdog"), sentence)
+    if incident:
+        found.update(rung=attempt.get("rung"), incident={key: incident.get(key) for key in ("id", "phase", "paged")})
+    return found
 
 
 def _state_file(path: str) -> Dict[str, Any]:
@@ -115,7 +104,7 @@ def _show(services: List[Dict[str, Any]], note: str, detailed: bool) -> None:
         rows.append([
             each["name"], each["state"], each["rung"] or "-", "-" if each["uptime_percent"] is None else "%.2f %%" % each["uptime_percent"],
             "-" if each["response_time_ms"] is None else "%.1f ms" % each["response_time_ms"],
-            "-" if checks is None else "%d/%d" % (checks["ok"], checks["all"]), each["last_success"] or "-", _words(each),
+            "%d/%d" % (checks["ok"], checks["all"]), each["last_success"] or "-", _words(each),
         ])
     output.table(["service", "state", "rung", "uptime", "response", "checks", "last success", "what, or why nothing"], rows)
     if detailed:

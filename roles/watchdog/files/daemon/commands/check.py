@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``selfheal check``: is everything the watchdog reads as it must be? All problems at once, and what it would not act on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Dict, List, Optional, Tuple
+
+from ..._core.errors import ContractError, SelfhealError
+from ..._core.model import Service, WatchdogConfig
+from .. import exits, output
+from ..config import Etc, Unreadable, load_services, load_watchdog, loopback
+
+
+def configure(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument("--contracts", metavar="FILE", help="check these contracts only, and not the watchdog's configuration")
+    parser.add_argument("--json", action="store_true", help="print problems and notes as JSON")
+    parser.epilog = "Exit status 2 when there is a problem. Notes are no problems: they say what this version does not act on."
+
+
+def run(args: argparse.Namespace) -> int:
+    etc = Etc(args.etc)
+    problems: List[str] = []
+    config = None if args.contracts else _config(etc, problems)
+    services = _services(args.contracts or etc.contracts, problems)
+    notes = _notes(services)
+    if args.json:
+        data = {"valid": not problems, "services": [each.name for each in services], "problems": problems, "notes": notes}
+        output.emit(data)
+    else:
+        for problem in problems:
+            output.complain(problem)
+        for name, lines in notes.items():
+            for line in lines:
+                output.say("note: %s: %s" % (name, line))
+        if not problems:
+            ceiling = "" if config is None or config.mode_ceiling == "auto" else ", none in a freer mode than %s" % config.mode_ceiling
+            output.say("fine: %d service%s%s" % (len(services), "" if len(services) == 1 else "s", ceiling))
+    return exits.USAGE if problems else exits.FINE
+
+
+def _config(etc: Etc, problems: List[str]) -> Optional[WatchdogConfig]:
+    try:
+        config = load_watchdog(etc)
+        if config.token_file is not None and not loopback(config.listen[0]):
+            from ..endpoints import read_token
+
+            read_token(config.token_file)
+        return config
+    except SelfhealError as error:
+        problems.extend(_lines(error))
+        return None
+
+
+def _services(path: str, problems: List[str]) -> Tuple[Service, ...]:
+    try:
+        return load_services(path)
+    except (ContractError, Unreadable) as error:
+        problems.extend(_lines(error))
+        return ()
+
+
+def _lines(error: SelfhealError) -> List[str]:
+    if isinstance(error, ContractError):
+        return ["%s: %s" % (error.what, problem) for problem in error.problems]
+    return [str(error)]
+
+
+def _notes(services: Tuple[Service, ...]) -> Dict[str, List[str]]:
+    """By service: what its contract asks for beyond what is done about it."""
+    from ..._engine.resources import not_acted_on, unsupported
+
+    found: Dict[str, List[str]] = {}
+    for service in services:
+        problem = unsupported(service)
+        lines = ([] if problem is None else ["not watched: %s" % problem]) + not_acted_on(service)
+        if lines:
+            found[service.name] = lines
+    return found
+
+
+__all__ = ["configure", "run"]
