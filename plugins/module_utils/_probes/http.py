@@ -14,6 +14,7 @@ import time
 from typing import Dict, Optional
 
 from .._core.model import HttpTarget
+from .._core.redact import redact_text
 from .._core.reasons import Reason
 from .._host import Machine, Outcome, Step
 from .engine import LONGEST_DETAIL
@@ -222,7 +223,7 @@ class _HttpMachine(Exchange):
         return "%s (after %d redirect%s from %s)" % (request.shown, self._hops, "" if self._hops == 1 else "s", self._probe.request.shown)
 
     def _line(self, finding: str) -> str:
-        line = self._probe.veil("%s: %s" % (self._say(), finding))
+        line = self._probe.veil(redact_text("%s: %s" % (self._say(), finding)))
         return (line if line.isprintable() else ascii(line)[1:-1])[:LONGEST_DETAIL]
 
     def _bad(self, reason: Reason, finding: str) -> None:
