@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from story import LIVENESS, lines, play
+from story import LIVENESS, READINESS, lines, play
+
+from selfheal._engine import simulation
 
 HUNG = "0.5 web/liveness hang\n0 does web/restart ok takes 2\n0 does web/redeploy ok takes 5\n"
 CLIMB = [("restart", 1), ("restart", 2), ("restart", 3), ("redeploy", 1), ("redeploy", 2), ("rollback", 1), ("page", None)]
@@ -128,3 +130,39 @@ def test_a_crash_of_a_quiet_watchdog_is_no_event_of_the_service() -> None:
     told = play("100 crash\n200 crash", 300, probes=[LIVENESS])
     assert told.lines == ["101 watchdog_start", "201 watchdog_start"]
     assert told.state == "healthy"
+
+
+REPLAYED = {
+    "nothing heals": ("100 web/liveness bad", {}),
+    "the second restart heals": ("100 web/liveness bad\n110 does web/restart ok takes 2 heals", {}),
+    "a relapse": ("0 does web/restart ok takes 1 heals\n100 web/liveness bad\n110 web/liveness bad", {}),
+    "deaths": ("100 gone web\n161 gone web\n222 gone web\n283 gone web", {"release": None}),
+    "a hold": ("90 hold web\n100 web/liveness bad\n200 unhold web\n230 web/liveness ok", {}),
+    "approvals": ("100 web/liveness bad\n130 approve web\n200 approve web", {"mode": "approve"}),
+    "the budget": ("100 web/liveness bad", {"guard": {"actions": 2, "per": 300}}),
+    "readiness": ("100 web/readiness bad\n200 web/readiness ok", {"probes": [LIVENESS, READINESS]}),
+    "flapping": (
+        "\n".join("%d web/readiness %s" % (100 + 5 * n, ("bad", "ok")[n % 2]) for n in range(9)),
+        {"probes": [LIVENESS, READINESS]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_the_state_saved_at_every_step_leads_to_the_same_remaining_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed right after any event and back at once: what follows is what would have followed, nothing twice, nothing left out."""
+    monkeypatch.setattr(simulation, "BACK_AFTER", 0.0)
+    script, contract = REPLAYED[name]
+    undisturbed = play(script, 700, **contract)
+    assert undisturbed.lines
+    for at in sorted({event["at"] for event in undisturbed.events}):
+        told = play(script + "\n%.3f crash" % (at + 0.001), 700, **contract)
+        found = [line for line in told.lines if not line.endswith("watchdog_start")]
+        assert [words(line) for line in found] == [words(line) for line in undisturbed.lines], "killed at %g" % at
+        drift = [abs(float(one.split()[0]) - float(other.split()[0])) for one, other in zip(found, undisturbed.lines)]
+        assert max(drift) <= 0.5, "killed at %g" % at
+
+
+def words(line: str) -> list[str]:
+    """A line without its own time; how long a recovery took may differ by the next probe's moment."""
+    return [word for word in line.split()[1:] if not word.replace(".", "").isdigit()]

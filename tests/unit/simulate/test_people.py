@@ -8,8 +8,6 @@ from __future__ import annotations
 import pytest
 from story import Story, check
 
-
-
 PEOPLE = [
     Story(
         "a hold forbids every rung, says so once, and the climb begins when it is lifted",
