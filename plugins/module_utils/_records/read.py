@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Union
 
 from .._core.errors import RecordError
 from .._core.times import format_time, parse_time
@@ -98,6 +99,25 @@ def _seq(line: bytes) -> int:
     return int(digits) if line.startswith(b'{"seq":') and digits.isdigit() else 1 << 62
 
 
+def scan(directory: str, service: Optional[str] = None, since: Optional[Union[float, str]] = None) -> Iterator[Dict[str, Any]]:
+    """The events that match, oldest first, one at a time: for going through a log of any size. Raises RecordError, ValueError."""
+    earliest = None if since is None else format_time(parse_time(since) if isinstance(since, str) else since)
+    wanted = _matcher(service, None, earliest, None)
+    for segment in segments(directory):
+        try:
+            with os.fdopen(open_segment(segment.path), "rb", _BLOCK) as file:
+                # A line beyond all sizes comes in pieces, none of which is an event.
+                for line in iter(functools.partial(file.readline, _BLOCK), b""):
+                    event = _event(line[:-1], service, None, None) if line.endswith(b"\n") and wanted(line) else None
+                    if event is not None:
+                        yield event
+        except FileNotFoundError:
+            # Retention removed it after the directory was listed.
+            continue
+        except OSError as error:
+            raise RecordError("Reading %s: %s" % (segment.path, cause(error))) from error
+
+
 class Cursor:
     """Goes on where the last call ended: for ``timeline tail --follow`` and for views that are asked again and again.
 
@@ -185,4 +205,4 @@ class Cursor:
         return events
 
 
-__all__ = ["Cursor", "read"]
+__all__ = ["Cursor", "read", "scan"]

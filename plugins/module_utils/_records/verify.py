@@ -96,6 +96,8 @@ def verify(directory: str, anchor: Optional[Any] = None) -> Verification:
     """Check the whole timeline. Tampering is told in the result; RecordError is raised for what cannot be read at all."""
     walk = _Walk(None if anchor is None else parse_anchor(anchor))
     if not os.path.isdir(directory):
+        if walk.anchor is not None and walk.anchor.seq:
+            return _verdict(walk, None, directory)
         raise RecordError("There is no timeline at %s: no such directory. Give the directory that holds 000001.jsonl." % directory)
     path = directory
     try:
@@ -278,6 +280,8 @@ def _verdict(walk: _Walk, first_bad: Optional[Dict[str, Any]], path: str) -> Ver
         elif anchor.seq > walk.seq:
             matches = False
             problem = "the log ends at seq %d, but the anchor saw seq %d: its tail was cut or files were deleted" % (walk.seq, anchor.seq)
+            if not os.path.isdir(path) and not walk.first:
+                problem = "there is no timeline, but the anchor saw seq %d: it was deleted, or it is elsewhere" % anchor.seq
             line = walk.last.number + 1 if walk.last else 1
             first_bad = {"seq": walk.seq + 1, "path": path, "line": line, "problem": problem}
         else:

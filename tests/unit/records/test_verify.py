@@ -195,8 +195,10 @@ def test_everything_deleted_is_shown_against_an_anchor_C67(log):
     found = verify(str(log), anchor)
     assert (found.valid, found.anchor_ok, found.head, found.first_bad["seq"]) == (False, False, Head(0, ZEROS), 1)
     shutil.rmtree(log)
+    found = verify(str(log), anchor)
+    assert (found.valid, found.anchor_ok, "there is no timeline" in found.first_bad["problem"]) == (False, False, True)
     with pytest.raises(RecordError, match="no timeline"):
-        verify(str(log), anchor)
+        verify(str(log))
 
 
 def test_a_rewrite_of_the_same_length_is_shown_against_an_anchor_C67(log, tmp_path):
