@@ -117,8 +117,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     except Exception as error:  # the user is owed a message, not a traceback; the traceback is one variable away
         if os.environ.get("SELFHEAL_TRACEBACK"):
             raise
-        where = _place(error)
-        output.complain("a fault of selfheal itself, please report it: %s: %s%s (SELFHEAL_TRACEBACK=1 shows more)" % (type(error).__name__, error, where))
+        words = "a fault of selfheal itself, please report it: %s: %s%s (SELFHEAL_TRACEBACK=1 shows more)"
+        output.complain(words % (type(error).__name__, error, _place(error)))
         status = exits.CANNOT
     output.flush()
     return status

@@ -47,7 +47,8 @@ def read_json(path: str) -> Any:
         with open(path, "rb") as source:
             data = source.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
-        raise ContractError(path, [Problem("", "there is no such file; give its path, or write it with the role faultline.selfheal.watchdog")]) from error
+        message = "there is no such file; give its path, or write it with the role faultline.selfheal.watchdog"
+        raise ContractError(path, [Problem("", message)]) from error
     except IsADirectoryError as error:
         raise ContractError(path, [Problem("", "is a directory; give the file's path")]) from error
     except OSError as error:
@@ -59,8 +60,8 @@ def load_watchdog(etc: Etc) -> WatchdogConfig:
     """The host's configuration. Raises ContractError, Unreadable."""
     config = parse_watchdog(read_json(etc.watchdog), etc.watchdog)
     if not loopback(config.listen[0]) and config.token_file is None:
-        message = "%s is no loopback address, and without a token everybody could read; add token_file, or listen on 127.0.0.1" % config.listen[0]
-        raise ContractError(etc.watchdog, [Problem("listen", message)])
+        message = "%s is no loopback address, and without a token everybody could read; add token_file, or listen on 127.0.0.1"
+        raise ContractError(etc.watchdog, [Problem("listen", message % config.listen[0])])
     return config
 
 

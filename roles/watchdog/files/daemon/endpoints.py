@@ -71,7 +71,7 @@ class Endpoints:
 
     def _ready(self, request: Request) -> Response:
         board = self._board
-        data = {"ready": board.ready, "contracts_loaded": board.loaded, "first_cycle_done": board.cycles > 0}
+        data: Dict[str, Any] = {"ready": board.ready, "contracts_loaded": board.loaded, "first_cycle_done": board.cycles > 0}
         if board.cycles:
             data["last_cycle"] = format_time(board.last_cycle)
         return _json(data, 200 if board.ready else 503)
@@ -132,7 +132,8 @@ def read_token(path: str) -> str:
     except OSError as error:
         raise BadToken("reading token_file %s: %s" % (path, error.strerror or error)) from error
     if not _SHORTEST_TOKEN <= len(token) <= 4096:
-        raise BadToken("token_file %s holds %d characters; expected %d to 4096, such as `openssl rand -hex 32` gives" % (path, len(token), _SHORTEST_TOKEN))
+        message = "token_file %s holds %d characters; expected %d to 4096, such as `openssl rand -hex 32` gives"
+        raise BadToken(message % (path, len(token), _SHORTEST_TOKEN))
     return token
 
 

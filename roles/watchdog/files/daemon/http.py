@@ -114,7 +114,7 @@ def render(response: Response, body: bool) -> bytes:
         "Connection: close",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
-        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     ]
     head += ["%s: %s" % pair for pair in response.headers]
     return ("\r\n".join(head) + "\r\n\r\n").encode("ascii") + (response.body if body else b"")
@@ -307,8 +307,10 @@ def _listen(address: Tuple[str, int]) -> socket.socket:
     except OSError as error:
         listener.close()
         why = os.strerror(error.errno) if error.errno else str(error)
-        hint = "another program has port %d; stop it, or give another listen in watchdog.json" % port
-        raise PortTaken("listening on %s: %s; %s" % (where, why, hint if error.errno == errno.EADDRINUSE else "correct listen in watchdog.json")) from error
+        hint = "correct listen in watchdog.json"
+        if error.errno == errno.EADDRINUSE:
+            hint = "another program has port %d; stop it, or give another listen in watchdog.json" % port
+        raise PortTaken("listening on %s: %s; %s" % (where, why, hint)) from error
     return listener
 
 

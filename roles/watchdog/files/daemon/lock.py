@@ -33,7 +33,8 @@ class InstanceLock:
         except BlockingIOError:
             pid = self._read()
             os.close(self._descriptor)
-            raise AlreadyRunning("another watchdog (pid %s) holds %s; stop it first, or give this one its own run_dir" % (pid, self.path)) from None
+            message = "another watchdog (pid %s) holds %s; stop it first, or give this one its own run_dir"
+            raise AlreadyRunning(message % (pid, self.path)) from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 

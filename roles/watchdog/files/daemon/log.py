@@ -12,7 +12,7 @@ import os
 import select
 from typing import Any, Mapping
 
-from .output import printable
+from .output import pairs, printable
 
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
 """The journal's priorities, as in syslog(3)."""
@@ -52,7 +52,7 @@ class Log:
         """An event of the timeline, as one line for people."""
         data = event.get("data") or {}
         words = [str(event.get("service") or event.get("host")), event["type"].replace("_", " ")]
-        words += ["%s=%s" % (key, value) for key, value in data.items() if not isinstance(value, (dict, list))]
+        words += pairs(data)
         if event.get("incident"):
             words.append("incident=%s" % event["incident"])
         if event.get("seq"):

@@ -107,9 +107,10 @@ class Watchdog:
             self._exchange()
         except Exception as error:  # a cycle never dies; one that always does is ended from outside the loop
             self._failed_cycles += 1
-            self.log.say("the cycle broke: %s: %s" % (type(error).__name__, error), ERROR)
+            problem = "%s: %s" % (type(error).__name__, error)
+            self.log.say("the cycle broke: %s" % problem, ERROR)
             if self._failed_cycles >= MOST_FAILED_CYCLES:
-                raise LoopBroken("the last %d cycles broke, the last one with %s: %s" % (MOST_FAILED_CYCLES, type(error).__name__, error)) from error
+                raise LoopBroken("the last %d cycles broke, the last one with %s" % (MOST_FAILED_CYCLES, problem)) from error
             return
         self._failed_cycles = 0
         self.board.cycle()
@@ -196,7 +197,8 @@ class Watchdog:
         added = [service for name, service in new.items() if name not in old]
         self._services = services
         self.board.refused = None
-        data: Dict[str, Any] = {"services": len(services), "added": [each.name for each in added], "changed": list(changed), "removed": removed}
+        names = {"added": [each.name for each in added], "changed": list(changed), "removed": removed}
+        data: Dict[str, Any] = {"services": len(services), "path": self.etc.contracts, **names}
         stale = _needs_restart(self.config, config)
         if stale:
             data["needs_restart"] = stale

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from typing import Any, List, Sequence
+from typing import Any, List, Mapping, Sequence
 
 _state = {"gone": False}
 
@@ -80,6 +80,17 @@ def printable(value: Any) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def pairs(data: Mapping[str, Any]) -> List[str]:
+    """An event's data as ``key=value`` words for people; what is nested deeper than a list of words is left to ``--json``."""
+    found = []
+    for key, value in data.items():
+        if isinstance(value, (list, tuple)) and not any(isinstance(each, (dict, list)) for each in value):
+            value = ",".join(str(each) for each in value) or "none"
+        if not isinstance(value, (dict, list, tuple)):
+            found.append("%s=%s" % (key, value))
+    return found
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Columns as wide as they must be; the last is cut at the terminal's edge, and never when nobody looks."""
     texts: List[List[str]] = [[printable(cell) for cell in row] for row in rows]
@@ -90,4 +101,4 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         say(line[: edge - 1] + "…" if edge and len(line) > edge else line)
 
 
-__all__ = ["clear", "complain", "emit", "emit_line", "flush", "gone", "printable", "say", "table", "terminal"]
+__all__ = ["clear", "complain", "emit", "emit_line", "flush", "gone", "pairs", "printable", "say", "table", "terminal"]

@@ -37,7 +37,8 @@ def render(summary: Dict[str, Any], services: List[Dict[str, Any]]) -> bytes:
         '<h1>%(host)s <span class="%(status)s">%(words)s</span></h1><p>%(sentence)s</p>%(warning)s\n'
         '<div class="scroll"><table><thead><tr><th>Service</th><th>State</th><th>Uptime</th><th>Response</th><th>Checks</th>'
         '<th>Last success</th><th>What is being done, or why nothing</th></tr></thead><tbody>\n%(rows)s\n</tbody></table></div>\n'
-        "<footer><p>selfheal %(version)s &middot; timeline head %(seq)d &middot; last cycle %(cycle)s &middot; read-only</p></footer></body></html>\n"
+        "<footer><p>selfheal %(version)s &middot; timeline head %(seq)d &middot; last cycle %(cycle)s &middot; read-only</p></footer>"
+        "</body></html>\n"
     )
     return (page % {
         "host": escape(summary["host"]),

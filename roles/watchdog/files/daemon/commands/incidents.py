@@ -17,7 +17,8 @@ ACTIONS = frozenset(("start", "restart", "recreate", "redeploy", "rollback"))
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("service", nargs="?", help="only this service")
-    parser.add_argument("--since", metavar="TIME", help="from when on: a time such as 2026-11-21T21:00:00Z, or a span before now such as 24h")
+    help = "from when on: a time such as 2026-11-21T21:00:00Z, or a span before now such as 24h"
+    parser.add_argument("--since", metavar="TIME", help=help)
     parser.add_argument("--json", action="store_true", help="print the incidents as JSON")
 
 
@@ -30,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.emit({"host": config.host, "incidents": found})
         return exits.FINE
-    rows = [
-        [each["incident"], each["service"] or "-", each["failure_time"], each["reason"], each["outcome"], _helped(each), _took(each), each["paged"] or ""]
-        for each in found
-    ]
+    rows = []
+    for each in found:
+        words = [each["incident"], each["service"] or "-", each["failure_time"], each["reason"], each["outcome"]]
+        rows.append(words + [_helped(each), _took(each), each["paged"] or ""])
     output.table(["incident", "service", "failed", "reason", "outcome", "last step", "took", "paged"], rows)
     return exits.FINE
 

@@ -31,7 +31,8 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("service", help="the service")
     if verb == "hold":
         parser.add_argument("--reason", default="", metavar="TEXT", help="why; others will read it")
-        parser.add_argument("--for", dest="span", type=_span, metavar="SPAN", help="how long, such as 90s, 30m, 2h or 1d; without it until unhold")
+        help = "how long, such as 90s, 30m, 2h or 1d; without it until unhold"
+        parser.add_argument("--for", dest="span", type=_span, metavar="SPAN", help=help)
     if verb == "ack":
         parser.add_argument("--reason", default="", metavar="TEXT", help="what is being done about it; others will read it")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
@@ -135,7 +136,9 @@ def _until(data: Dict[str, Any]) -> str:
     return " until %s" % data["expires"] if data.get("expires") else " until somebody lifts it"
 
 
-def _done(args: argparse.Namespace, config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any], words: str) -> int:
+def _done(
+    args: argparse.Namespace, config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any], words: str
+) -> int:
     """What was said is in force; now it is recorded. A timeline that cannot be written does not take it back."""
     recorded = _record(config, type, service, {key: value for key, value in data.items() if value not in (None, "")})
     if args.json:

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         rows: List[List[Any]] = []
         for each in found:
-            rows.append([each.name, each.kind, each.status, "%.1f ms" % (each.seconds * 1000), " ".join(filter(None, (each.reason, each.detail)))])
+            said = " ".join(filter(None, (each.reason, each.detail)))
+            rows.append([each.name, each.kind, each.status, "%.1f ms" % (each.seconds * 1000), said])
         output.table(["probe", "kind", "status", "latency", "said"], rows)
     if summary["unhealthy"]:
         return exits.UNHEALTHY

@@ -49,7 +49,8 @@ def _runs(service: str, counts: Dict[str, int]) -> List[str]:
 
 
 def _details(data: Dict[str, Any]) -> str:
-    return " ".join("%s=%s" % (key, value) for key, value in data.items() if key not in ("reason", "failure_time") and not isinstance(value, dict))
+    shown = {key: value for key, value in data.items() if key not in ("reason", "failure_time") and not isinstance(value, dict)}
+    return " ".join("%s=%s" % pair for pair in shown.items())
 
 
 __all__ = ["configure", "run"]

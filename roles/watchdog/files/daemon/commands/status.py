@@ -56,7 +56,8 @@ def _look(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> Tuple[L
         answer = ask(config, "/services")
     except NoAnswer as problem:
         services = capped(chosen(load_services(etc.contracts), [args.service] if args.service else [], etc.contracts), config)
-        return [_remembered(each, config) for each in services], "the watchdog does not answer, so this is what it last wrote down (%s)" % problem
+        note = "the watchdog does not answer, so this is what it last wrote down (%s)" % problem
+        return [_remembered(each, config) for each in services], note
     found: List[Dict[str, Any]] = [] if answer is None else answer["services"]
     if args.service is None:
         return found, ""
@@ -102,7 +103,8 @@ def _show(services: List[Dict[str, Any]], note: str, detailed: bool) -> None:
     for each in services:
         checks = each["checks"]
         rows.append([
-            each["name"], each["state"], each["rung"] or "-", "-" if each["uptime_percent"] is None else "%.2f %%" % each["uptime_percent"],
+            each["name"], each["state"], each["rung"] or "-",
+            "-" if each["uptime_percent"] is None else "%.2f %%" % each["uptime_percent"],
             "-" if each["response_time_ms"] is None else "%.1f ms" % each["response_time_ms"],
             "%d/%d" % (checks["ok"], checks["all"]), each["last_success"] or "-", _words(each),
         ])

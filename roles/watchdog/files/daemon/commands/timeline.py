@@ -21,7 +21,7 @@ POLL = 0.2
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
-    parser.add_argument("--dir", metavar="DIR", help="a timeline's directory, such as a copy (default: the one in the configured state_dir)")
+    parser.add_argument("--dir", metavar="DIR", help="a timeline's directory, such as a copy's (default: that in the configured state_dir)")
     verbs = parser.add_subparsers(dest="what", metavar="tail|verify|stats", required=True)
     tail = verbs.add_parser("tail", help="print the newest events", description="Print the newest events, the newest last.")
     tail.add_argument("-n", type=_count, default=20, metavar="N", help="how many (default: 20)")
@@ -29,7 +29,8 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     tail.add_argument("--service", metavar="NAME", help="only events of this service")
     tail.add_argument("--type", metavar="TYPE", help="only events of this type")
     tail.add_argument("--json", action="store_true", help="one JSON object a line, with the event's hash")
-    check = verbs.add_parser("verify", help="check the chain", description="Check that the timeline is what was written. Exit status 1 if it is not.")
+    wanted = "Check that the timeline is what was written. Exit status 1 if it is not."
+    check = verbs.add_parser("verify", help="check the chain", description=wanted)
     check.add_argument("--anchor", metavar="SEQ:HASH", type=_anchor, help="a head noted earlier: today's log must be an extension of it")
     check.add_argument("--json", action="store_true", help="print the result as JSON")
     stats = verbs.add_parser("stats", help="sum up", description="How often, how quickly noticed, how quickly recovered, by what.")
@@ -81,7 +82,7 @@ def _print(event: Dict[str, Any], as_json: bool) -> None:
         return
     data = event.get("data", {})
     words = [event["timestamp"], "%6d" % event["seq"], event.get("service") or "-", event["type"]]
-    words += ["%s=%s" % (key, value) for key, value in data.items() if not isinstance(value, (dict, list))]
+    words += output.pairs(data)
     words.append("[%s]" % event["source"])
     output.say(output.printable("  ".join(words)))
 
@@ -118,7 +119,8 @@ def _stats(args: argparse.Namespace, directory: str) -> int:
     for name, each in found["services"].items():
         share = "" if each["availability"] is None else "%.3f %%" % (each["availability"] * 100)
         actions = ", ".join("%s %d" % (rung, counts["total"]) for rung, counts in each["actions"].items())
-        rows.append([name, each["incidents"], each["open"], _spread(each["mttd_ms"]), _spread(each["mttr_ms"]), actions, each["pages"], share])
+        spans = [_spread(each["mttd_ms"]), _spread(each["mttr_ms"])]
+        rows.append([name, each["incidents"], each["open"]] + spans + [actions, each["pages"], share])
     output.table(["service", "incidents", "open", "detected ms", "recovered ms", "actions", "pages", "availability"], rows)
     return exits.FINE
 
