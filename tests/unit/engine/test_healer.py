@@ -1,0 +1,275 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One healer on a virtual host, driven by hand: what no scenario can script."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Optional
+
+import pytest
+
+from selfheal._actuators.base import Presence, State, Work
+from selfheal._core import contract
+from selfheal._core.model import Service
+from selfheal._core.reasons import Reason
+from selfheal._engine.engine import Engine
+from selfheal._engine.healer import Healer
+from selfheal._engine.ports import Stored
+from selfheal._engine.simulation import MemoryRecords
+from selfheal._engine.world import Ask, ScriptedActuator, World
+from selfheal._host import Outcome
+
+WEB = {
+    "name": "web",
+    "resource": {"unit": "web.service"},
+    "probes": [{"role": "liveness", "http": {"url": "http://127.0.0.1:8080/live"}}],
+    "release": {"root": "/var/www", "project": "web"},
+}
+
+
+class Records(MemoryRecords):
+    """State files that can be of another boot, and a timeline that can be full."""
+
+    boot_changed = False
+    full: Optional[str] = None
+
+    def load(self, service: str) -> Optional[Stored]:
+        stored = super().load(service)
+        return Stored(stored.data, not self.boot_changed) if stored is not None else None
+
+    def unwritable(self) -> Optional[str]:
+        return self.full
+
+
+class Actuator(ScriptedActuator):
+    """One that can be broken, or see what no script can say."""
+
+    broken: Optional[Exception] = None
+    sees: Optional[Presence] = None
+    useless: Optional[Reason] = None
+
+    def look(self) -> Work[Presence]:
+        if self.broken is not None:
+            return self._breaks()
+        return self._sees() if self.sees is not None else super().look()
+
+    def restart(self) -> Work[Outcome]:
+        return self._breaks() if self.broken is not None else super().restart()
+
+    def cannot(self, rung: str) -> Optional[Reason]:
+        return self.useless
+
+    def _breaks(self) -> Work[Any]:
+        yield from ()
+        raise self.broken or RuntimeError("not broken")
+
+    def _sees(self) -> Work[Presence]:
+        yield from ()
+        return self.sees
+
+
+class Stage:
+    """A world with one service, its records, and a healer that can be killed and born again."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.service: Service = contract.parse_services([{**WEB, **changes}])[0]
+        self.world = World((self.service,))
+        self.body = self.world.bodies["web"]
+        self.actuator = Actuator(self.world, self.body)
+        self.records = Records(self.world.host.monotonic)
+        self.world.host.instant = self.world.happen
+        self.engine: Engine
+        self.healer: Healer
+
+    def watch(self, **how: Any) -> Stage:
+        def prober(probe: Any, _instance: Any) -> Ask:
+            return Ask(self.body, probe)
+
+        self.world.host.forget()
+        self.healer = Healer(self.service, self.world.host, self.actuator, self.world.desk, self.records, prober, **how)
+        self.engine = Engine(self.world.host, [self.healer])
+        return self
+
+    def until(self, at: float) -> Stage:
+        host = self.world.host
+        while host.now < at or min(self.engine.wake, host.next_end, self.world.next_later) <= at:
+            self.engine.spin(min(at, self.world.next_later))
+        return self
+
+    def answers(self, result: str) -> Stage:
+        self.body.results["liveness"] = result
+        self.healer.nudge()
+        return self
+
+    def told(self, *types: str) -> list[tuple[float, str, Any]]:
+        return [
+            (event["at"], event["type"], event["data"].get("reason"))
+            for event in self.records.events
+            if not types or event["type"] in types
+        ]
+
+
+def test_a_reboot_closes_the_open_incident_and_keeps_the_budget() -> None:
+    """C37 another boot: the incident ends as host_rebooted, no attempt goes on, what was spent is spent."""
+    stage = Stage().watch().until(5).answers("bad").until(40)
+    incident = stage.healer.memory.incident
+    assert incident is not None
+    stage.records.boot_changed = True
+    stage.body.results.clear()
+    stage.watch()
+    assert stage.healer.memory.incident is None
+    assert len(stage.healer.memory.actions) == 3
+    reset = stage.records.events[-1]
+    assert (reset["type"], reset["incident"], reset["data"]["reason"]) == ("state_reset", incident.id, "host_rebooted")
+    assert str(stage.until(100).healer.state) == "healthy"
+    assert stage.told("recover", "start") == []
+
+
+def test_an_unreadable_state_is_said_and_set_aside() -> None:
+    """C37 nothing is guessed from a broken state file, and the watch goes on."""
+    stage = Stage()
+    stage.records.save("web", json.loads('{"memory": {"incident": 7}}'))
+    stage.watch()
+    assert [(kind, reason) for _at, kind, reason in stage.told()] == [("state_reset", "unreadable")]
+    assert str(stage.until(20).healer.state) == "healthy"
+
+
+def test_an_action_that_breaks_is_a_failed_action() -> None:
+    """C03 a bug in an actuator costs its attempt and is named; the next comes after the backoff, for failure was unbroken."""
+    stage = Stage(release=None).watch().until(5).answers("bad").until(10.6)
+    stage.actuator.broken = RuntimeError("no such method")
+    stage.until(15)
+    stage.actuator.broken = None
+    incident = stage.healer.memory.incident
+    assert incident is not None and incident.attempt is not None
+    assert (incident.attempt.outcome, incident.attempt.reason) == ("failed", "action_failed")
+    assert stage.until(20).told("restart") == [(15, "restart", "liveness_failed"), (16, "restart", "liveness_failed")]
+
+
+def test_a_look_that_breaks_is_unknown_and_is_asked_again() -> None:
+    """C04 what cannot be found out is not failed: nothing is done, a second later it is asked again."""
+    stage = Stage()
+    stage.actuator.broken = OSError("bus is gone")
+    stage.watch().until(3)
+    assert stage.healer.presence.state is State.UNKNOWN
+    assert "bus is gone" in stage.healer.presence.detail
+    stage.actuator.broken = None
+    assert str(stage.until(20).healer.state) == "healthy"
+    assert stage.told() == []
+
+
+def test_one_action_per_retry_every_when_nothing_can_be_written() -> None:
+    """C66 with a full disk the first action is still taken, the second waits, and the reason is said."""
+    stage = Stage().watch().until(5).answers("bad")
+    stage.records.full = "no space left on device"
+    stage.until(320)
+    assert stage.told("restart", "blocked") == [
+        (15, "restart", "liveness_failed"),
+        (25, "blocked", "records_unwritable"),
+        (316, "restart", "liveness_failed"),
+    ]
+
+
+def test_an_operator_is_not_bound_by_mode() -> None:
+    """observe and approve bind the watchdog; who asks for healing gets it, under his own name."""
+    stage = Stage(mode="observe").watch(operated=True, source="operator").until(5).answers("bad").until(16)
+    assert stage.told("restart", "blocked", "page") == [(15, "restart", "liveness_failed")]
+    assert {event["source"] for event in stage.records.events if event["type"] == "restart"} == {"operator"}
+
+
+def test_an_override_lifts_one_guard_and_is_recorded() -> None:
+    """A person may lift a guard by its reason; the event says so, and the other guards hold."""
+    stage = Stage(guard={"actions": 1, "per": 3600}).watch(override=frozenset([Reason.BUDGET_SPENT])).until(5).answers("bad").until(26)
+    restarts = [event for event in stage.records.events if event["type"] == "restart"]
+    assert [event["at"] for event in restarts] == [15, 25]
+    assert [event["data"]["override"] for event in restarts] == [["budget_spent"]] * 2
+
+
+def test_a_lease_taken_by_somebody_else_in_the_last_moment_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C46 between the question and the taking somebody was quicker: nothing begins, the reason is said."""
+    stage = Stage().watch().until(5).answers("bad")
+    monkeypatch.setattr(stage.world.desk, "take", lambda service, purpose: "held by a deployment")
+    stage.until(16)
+    assert stage.told("restart", "blocked") == [(15, "blocked", "lease_held")]
+    monkeypatch.undo()
+    stage.healer.nudge()
+    assert stage.until(17).told("restart") == [(16, "restart", "liveness_failed")]
+
+
+def test_an_approval_used_up_by_somebody_else_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One approval is one action, also when two healers read it at the same moment."""
+    stage = Stage(mode="approve").watch().until(5)
+    stage.world.desk.approvals["web"] = 3600.0
+    monkeypatch.setattr(stage.world.desk, "consume_approval", lambda service: stage.world.desk.approvals.clear() or False)
+    stage.answers("bad").until(20)
+    assert stage.told("restart") == []
+    assert stage.told("blocked") == [(15, "blocked", "awaiting_approval")]
+
+
+def test_decisions_that_undo_each_other_end_the_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desk that contradicts itself for ever does not hold up the loop: it is asked again a second later."""
+    stage = Stage(mode="approve").watch().until(5)
+    stage.world.desk.approvals["web"] = 3600.0
+    asked: list[float] = []
+    monkeypatch.setattr(stage.world.desk, "consume_approval", lambda service: asked.append(stage.world.host.now))
+    stage.answers("bad").until(17)
+    assert sorted(set(asked)) == [15, 16, 17]
+    assert "undo each other" in stage.healer.decision.detail
+
+
+def test_a_rung_that_cannot_help_is_passed_over_without_an_attempt() -> None:
+    """C39 the page says why nothing was tried."""
+    stage = Stage()
+    stage.actuator.useless = Reason.UNSUPPORTED
+    stage.watch().until(5).answers("bad").until(20)
+    assert stage.told("restart", "redeploy", "rollback") == []
+    pages = [event for event in stage.records.events if event["type"] == "page"]
+    assert [page["data"]["previous"] for page in pages] == [{"outcome": "cannot_help", "reason": "unsupported"}]
+
+
+def test_never_started_on_this_boot_is_started_without_an_incident() -> None:
+    """The first start of a process resource is no failure: one start event, outside any incident, then its probes."""
+    stage = Stage()
+    stage.body.alive = False
+    stage.actuator.sees = Presence(State.NEVER)
+    stage.watch().until(0.5)
+    stage.actuator.sees = None
+    assert stage.until(30).told() == [(0, "start", "first_start")]
+    assert "incident" not in stage.records.events[0]
+    assert str(stage.healer.state) == "healthy"
+
+
+def test_a_pending_job_of_its_own_is_waited_for() -> None:
+    """C02 what is already restarting is not restarted: the window goes on while the resource's job is pending."""
+    stage = Stage().watch().until(5).answers("bad").until(16)
+    stage.actuator.sees = Presence(State.STARTING)
+    stage.healer.look_again()
+    stage.until(60)
+    assert stage.told("restart") == [(15, "restart", "liveness_failed")]
+    stage.actuator.sees = None
+    assert stage.until(61).told("restart") == [(15, "restart", "liveness_failed"), (60.25, "restart", "liveness_failed")]
+
+
+def test_stopping_lets_go_of_everything() -> None:
+    """A healer taken out of service cancels its probes, its watch and its work, and gives the lease back."""
+    stage = Stage().watch().until(5).answers("bad").until(15.5)
+    assert stage.healer.acting
+    released: list[str] = []
+    stage.world.desk.release = released.append  # type: ignore[method-assign]
+    stage.engine.remove(stage.healer)
+    assert released == ["web"]
+    before = len(stage.records.events)
+    stage.until(300)
+    assert len(stage.records.events) == before
+    assert stage.engine.healers == []
+
+
+def test_words_on_a_service_do_not_disturb_its_probes() -> None:
+    """C57 a nudge, a look and a hold every second: the probe under way ends when it would have ended."""
+    stage = Stage().watch().until(5).answers("hang")
+    for second in range(6, 19):
+        stage.until(second)
+        stage.healer.look_again()
+    assert stage.until(20).told("failure") == [(18.5, "failure", "liveness_failed")]
