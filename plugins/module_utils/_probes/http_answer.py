@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an HTTP/1 server sent, taken apart: pure functions over bytes, for a peer that may be broken or hostile.
 
-The usual answer (one Content-Length or none) is read with three expressions. Whatever else decides about the framing
-(Transfer-Encoding, a second Content-Length, folded lines, a Location) is given to the standard library's own parser.
+The usual answer (one Content-Length, chunked, or neither) is read with three expressions. Whatever else decides about the framing
+(another Transfer-Encoding, a second Content-Length, a Location) is given to the standard library's own parser.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ Buffer = Union[bytes, bytearray]
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? ([1-9][0-9][0-9])(?:[ \t][^\r\n]*)?\r?\n")
 _HEADER_LINES = re.compile(rb"(?:[^\s:][^:\r\n]*:[^\n]*\n|[ \t][^\n]*\n)*")
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_LENGTH_NAME = len("content-length")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _CHUNK_LINE_LIMIT = 4096
 _PREFIX = b"HTTP/"
@@ -88,10 +89,13 @@ def parse_head(data: Buffer, end: int, method: str) -> Head:
         raise Bad(Reason.BAD_HEADER, "expected a header line, found %s" % printable(data[stop : min(end, stop + 81)]))
     framing = _FRAMING.findall(data, match.end() - 1, end)
     redirect = 300 <= status < 400
-    if redirect or len(framing) > 1 or (framing and not (len(framing[0][0]) == 14 and framing[0][1].isdigit())):
+    length, location = UNTIL_CLOSE, None
+    if not redirect and len(framing) == 1 and len(framing[0][0]) == _LENGTH_NAME and framing[0][1].isdigit():
+        length = int(framing[0][1][:20])
+    elif not redirect and len(framing) == 1 and framing[0][1].lower() == b"chunked":
+        length = CHUNKED
+    elif redirect or framing:
         length, location = _by_library(bytes(data[match.end() : end]))
-    else:
-        length, location = (int(framing[0][1][:20]) if framing else UNTIL_CLOSE), None
     if method == "HEAD" or status in (204, 304) or status < 200:
         length = 0
     return Head(status, length, location if redirect else None, end)

@@ -9,6 +9,7 @@ timer of `REGEX_SECONDS`, which the regular expression engine honours between st
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -69,8 +70,6 @@ class BodyCheck:
         return self._judge_json(body, cut) if self.json else _FINE
 
     def _judge_json(self, body: Buffer, cut: bool) -> Judgement:
-        import json
-
         if cut:
             finding = "the JSON body is longer than body_limit (%d bytes), so it cannot be read" % (len(body),)
             return Judgement("bad", Reason.BODY_TOO_LARGE, finding)
@@ -93,8 +92,6 @@ def _mismatch(finding: str) -> Judgement:
 
 
 def _show(value: Any) -> str:
-    import json
-
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:60] + "…"
 

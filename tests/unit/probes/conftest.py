@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import threading
@@ -25,14 +26,19 @@ class Peer:
         self._stop = stop
 
     def request(self):
-        """Read one request's head (and what came with it)."""
+        """Read one request with its body: what is left unread would make closing a reset."""
         got = b""
-        while b"\r\n\r\n" not in got:
+        while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < self._length(got):
             piece = self.connection.recv(65536)
             if not piece:
                 break
             got += piece
         return got
+
+    @staticmethod
+    def _length(got):
+        found = re.search(rb"\r\nContent-Length: (\d+)", got)
+        return int(found.group(1)) if found else 0
 
     def send(self, data):
         self.connection.sendall(data)

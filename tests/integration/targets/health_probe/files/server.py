@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import re
 import socketserver
 import sys
 import threading
@@ -27,7 +28,7 @@ class Handler(socketserver.BaseRequestHandler):
 
     def answer(self) -> None:
         request = b""
-        while b"\r\n\r\n" not in request:
+        while b"\r\n\r\n" not in request or len(request.partition(b"\r\n\r\n")[2]) < self.length(request):
             piece = self.request.recv(65536)
             if not piece:
                 return
@@ -37,6 +38,11 @@ class Handler(socketserver.BaseRequestHandler):
             SEEN[path] += 1
             count = SEEN[path]
         self.behave(path, count, request)
+
+    @staticmethod
+    def length(request: bytes) -> int:
+        found = re.search(rb"\r\nContent-Length: (\d+)", request)
+        return int(found.group(1)) if found else 0
 
     def behave(self, path: str, count: int, request: bytes) -> None:
         if path == "/silence":
