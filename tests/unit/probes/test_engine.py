@@ -60,7 +60,7 @@ def quiet(**options):
 def test_expiry_in_the_order_of_deadlines(host):
     """Steps expire in the order of their deadlines, whatever the order in which they were begun, never early, each released once."""
     now = host.monotonic()
-    steps = [quiet() for _ in range(20)]
+    steps = [quiet() for _each in range(20)]
     order = [7, 3, 15, 0, 11, 19, 1, 5, 9, 13, 17, 2, 4, 6, 8, 10, 12, 14, 16, 18]
     for place in order:
         host.start(steps[place], now + 0.02 + place * 0.002, owner=place)

@@ -92,7 +92,7 @@ def wait(waiter):
 def test_one_question_for_all_who_wait(stub):
     """Many who ask for one name at once cost one question, and one who asks soon after gets the same answer."""
     resolver = Resolver(workers=2)
-    waiters = [resolver.ask("hang.example", 0) for _ in range(10)]
+    waiters = [resolver.ask("hang.example", 0) for _each in range(10)]
     stub.release.set()
     assert {wait(waiter) for waiter in waiters} == {Answer((Address(V4, "127.0.0.1"),))}
     again = resolver.ask("hang.example", 0)
@@ -210,7 +210,7 @@ def black_hole():
     listener.bind(("127.0.0.2", 0))
     listener.listen(0)
     fillers = []
-    for _ in range(4):
+    for _each in range(4):
         filler = socket.socket()
         filler.setblocking(False)
         filler.connect_ex(listener.getsockname())
