@@ -41,7 +41,7 @@ class Instance:
 
 
 class State(str, enum.Enum):
-    """running; starting or stopping (a job is pending); gone (nobody starts it); stopped (a person did); never (not yet started on this boot); unknown."""
+    """starting, stopping: a job is pending. gone: nobody starts it. stopped: a person did it. never: not yet started on this boot."""
 
     RUNNING = "running"
     STARTING = "starting"

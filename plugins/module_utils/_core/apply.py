@@ -99,7 +99,8 @@ def _attempt_over(service: Service, memory: Memory, decision: Decision, facts: F
     incident = replace(_incident(memory).move(Trigger.ATTEMPT_OVER, now), previous=decision.previous)
     position = memory.position
     if decision.previous is not None and decision.previous.outcome == "cannot_help" and incident.phase is Phase.FAILING:
-        position = replace(position, used=max(position.used, service.ladder[position.index].attempts))
+        at = min(position.index, len(service.ladder) - 1)  # the contract may have been shortened since
+        position = replace(position, index=at, used=max(position.used, service.ladder[at].attempts))
     return replace(memory, incident=incident, position=position)
 
 
@@ -108,7 +109,7 @@ def _observe(service: Service, memory: Memory, decision: Decision, facts: Facts,
     longest = memory.longest_start
     if incident.phase in (Phase.ACTING, Phase.RETRYING) and incident.attempt is not None and decision.since is not None:
         longest = max(longest, decision.since - incident.attempt.begun)
-    return replace(memory, incident=incident.move(Trigger.ANSWERED, now), longest_start=longest, blocked=None)
+    return replace(memory, incident=incident.move(Trigger.ANSWERED, now), longest_start=longest)
 
 
 def _relapse(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:

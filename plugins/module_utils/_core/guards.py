@@ -21,9 +21,11 @@ from .reasons import Reason
 class Facts:
     """All that a decision may depend on besides the contract, the memory and now.
 
-    wall_offset: wall clock minus monotonic clock, seconds. dead: the main process is gone and nobody is starting another, since dead_since. never: it was not started on this boot yet. stopped: a person stopped it.
+    wall_offset: wall clock minus monotonic clock, seconds. dead: the main process is gone and nobody is starting another, since
+    dead_since. never: it was not started on this boot yet. stopped: a person stopped it.
     pending: the resource's own stop or start job runs. observed: a probe has answered since this process took over.
-    hold, lease, maintenance, dependency, last_available, storm, unwritable: why, in words, or None; hold_until: monotonic seconds.
+    hold, lease, maintenance, dependency, peers_missing, storm, unwritable: why, in words, or None; hold_until: monotonic seconds.
+    last_available: peers_missing while this instance still serves.
     operated: a person or a runbook asked for this (mode, cooldown and backoff do not bind); override: reasons lifted by a person.
     cannot: rungs that cannot help, and why. jitter: 0 to 1.
     """
@@ -42,6 +44,7 @@ class Facts:
     lease: Optional[str] = None
     maintenance: Optional[str] = None
     dependency: Optional[str] = None
+    peers_missing: Optional[str] = None
     last_available: Optional[str] = None
     storm: Optional[str] = None
     unwritable: Optional[str] = None
@@ -73,53 +76,63 @@ class Asked:
 
 
 def _hold(ask: Asked) -> Optional[Block]:
+    """A person said hands off: the service, the host or everything."""
     facts = ask.facts
     return Block(Reason.HOLD, facts.hold, facts.hold_until) if facts.hold is not None else None
 
 
 def _observe(ask: Asked) -> Optional[Block]:
+    """The mode is observe, and nobody asked for this (watchdog only); a person is told at once."""
     if ask.service.mode == "observe" and not ask.facts.operated:
         return Block(Reason.OBSERVE, "the mode is observe: nothing is changed here", page=True)
     return None
 
 
 def _awaiting_approval(ask: Asked) -> Optional[Block]:
+    """The mode is approve and no approval waits (watchdog only); a person is told at once."""
     if ask.service.mode == "approve" and not ask.facts.operated and not ask.facts.approved:
         return Block(Reason.AWAITING_APPROVAL, "the mode is approve: selfheal approve %s lets one action go" % ask.service.name, page=True)
     return None
 
 
 def _admin_stopped(ask: Asked) -> Optional[Block]:
+    """Somebody stopped it on purpose, and desired is by_admin."""
     if ask.facts.stopped and ask.service.desired != "always":
         return Block(Reason.ADMIN_STOPPED, "somebody stopped it on purpose, and desired is by_admin")
     return None
 
 
 def _maintenance(ask: Asked) -> Optional[Block]:
+    """The host is stopping or still booting, or its packages are being changed."""
     return Block(Reason.MAINTENANCE, ask.facts.maintenance) if ask.facts.maintenance is not None else None
 
 
 def _not_started(ask: Asked) -> Optional[Block]:
+    """Its startup probe has not passed yet and has budget left; what is dead is started all the same."""
     if ask.facts.verdict.started is None and not ask.facts.dead and not ask.facts.never:
         return Block(Reason.NOT_STARTED, "its startup probe has not passed yet and has budget left")
     return None
 
 
 def _lease_held(ask: Asked) -> Optional[Block]:
+    """Somebody else acts on it."""
     return Block(Reason.LEASE_HELD, ask.facts.lease) if ask.facts.lease is not None else None
 
 
 def _dependency_down(ask: Asked) -> Optional[Block]:
+    """What it depends on is down; what is dead is started all the same."""
     if ask.facts.dependency is not None and not ask.facts.dead and not ask.facts.never:
         return Block(Reason.DEPENDENCY_DOWN, ask.facts.dependency)
     return None
 
 
 def _last_available(ask: Asked) -> Optional[Block]:
+    """Too few other instances are ready and this one still serves."""
     return Block(Reason.LAST_AVAILABLE, ask.facts.last_available) if ask.facts.last_available is not None else None
 
 
 def _budget_spent(ask: Asked) -> Optional[Block]:
+    """guard.actions within guard.per are spent; a person is told. A retry after the page is outside the budget."""
     limits = ask.service.guard
     recent = [at for at in ask.memory.actions if at > ask.now - limits.per]
     if ask.retry or len(recent) < limits.actions:
@@ -129,6 +142,7 @@ def _budget_spent(ask: Asked) -> Optional[Block]:
 
 
 def _cooldown(ask: Asked) -> Optional[Block]:
+    """guard.cooldown after an action is not over (watchdog only)."""
     last, span = ask.memory.last_action, ask.service.guard.cooldown
     if ask.facts.operated or last is None or ask.now >= last + span:
         return None
@@ -143,6 +157,7 @@ def backoff(streak: int, cap: float, jitter: float = 0.0) -> float:
 
 
 def _backoff(ask: Asked) -> Optional[Block]:
+    """The rest after an action, doubled with each from one second up to guard.backoff_cap, is not over (watchdog only; no retry)."""
     last = ask.memory.last_action
     if ask.facts.operated or ask.retry or last is None:
         return None
@@ -151,6 +166,7 @@ def _backoff(ask: Asked) -> Optional[Block]:
 
 
 def _storm(ask: Asked) -> Optional[Block]:
+    """Many services of this host fail at once; what is dead is started all the same."""
     if ask.facts.storm is not None and not ask.facts.dead and not ask.facts.never:
         return Block(Reason.STORM, ask.facts.storm)
     return None

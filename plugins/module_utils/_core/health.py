@@ -113,9 +113,9 @@ class Verdict:
     """What all probes of a service say together.
 
     started: has the startup probe passed (None: it has budget left; True without one). failing: a threshold that demands action
-    was reached (startup or liveness), by which probe. failing_since: start of the unbroken failure that goes on now, threshold reached or not.
-    unready: a readiness threshold was reached by observation. alive_since: start of the unbroken run in which every liveness probe has given its
-    ``success_threshold`` good answers. well_since: the same, with readiness.
+    was reached (startup or liveness), by which probe. failing_since: start of the unbroken failure that goes on now, threshold
+    reached or not. unready: a readiness threshold was reached by observation. alive_since: start of the unbroken run in which every
+    liveness probe has given its ``success_threshold`` good answers. well_since: the same, with readiness.
     """
 
     state: State

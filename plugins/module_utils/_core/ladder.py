@@ -26,7 +26,12 @@ GROUND = Position()
 
 
 def settle(ladder: Tuple[Rung, ...], position: Position) -> Position:
-    """The same place, with rungs that have no attempt left stepped over. The page is never stepped over."""
+    """The same place, with rungs that have no attempt left stepped over. The page is never stepped over.
+
+    A place beyond the ladder (the contract was shortened since) is its end.
+    """
+    if position.index >= len(ladder):
+        return Position(len(ladder) - 1, 0)
     while ladder[position.index].rung != "page" and position.used >= ladder[position.index].attempts:
         position = Position(position.index + 1, 0)
     return position

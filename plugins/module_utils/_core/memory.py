@@ -80,8 +80,10 @@ def from_data(data: Mapping[str, Any]) -> Memory:
 def after_reboot(data: Mapping[str, Any], now: float, wall: float) -> Tuple[Memory, Optional[Incident]]:
     """What is kept across a boot, and the incident the boot has closed. Ages go by the wall clock, never below zero."""
     old = from_data(data)
-    saved = data["saved"]
-    shift = now - float(saved["monotonic"]) - max(0.0, wall - float(saved["wall"]))
+    try:
+        shift = now - float(data["saved"]["monotonic"]) - max(0.0, wall - float(data["saved"]["wall"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError("reading a service's state: when it was saved: %s: %s" % (type(error).__name__, error)) from error
     actions = tuple(min(now, at + shift) for at in old.actions)
     return Memory(actions=actions, longest_start=old.longest_start, traffic=old.traffic), old.incident
 

@@ -241,7 +241,7 @@ class Storm:
 
 @dataclass(frozen=True)
 class WatchdogConfig:
-    """``/etc/selfheal/watchdog.json``. `listen` is host and port; `retention` bytes of timeline; `mode_ceiling` caps every service's mode."""
+    """``/etc/selfheal/watchdog.json``. `listen`: host and port; `retention`: bytes of timeline; `mode_ceiling` caps every mode."""
 
     host: str
     listen: Tuple[str, int] = ("127.0.0.1", 9877)

@@ -13,18 +13,20 @@ from dataclasses import replace
 from typing import Any, Callable, Dict, FrozenSet, Optional
 
 from .._actuators.base import Actuator, Instance, Presence, State
-from .._core import health, memory as memories
+from .._core import health
 from .._core.apply import action_ended, apply, noticed, published
 from .._core.decide import Decision, Do, decide
 from .._core.guards import Facts
 from .._core.incident import Phase
-from .._core.memory import Memory
+from .._core.memory import NOTHING, Memory
 from .._core.model import Probe, Service
 from .._core.reasons import Reason
 from .._host import Handle, Host, Outcome, Step
 from . import events
-from .job import Job
+from .job import Job, broken_action, broken_look
+from .keeper import Keeper
 from .ports import Desk, Records
+from .surroundings import Surroundings, Wiring, serving
 from .watch import Watch
 
 RELOOK = 0.25
@@ -50,10 +52,11 @@ class Healer:
         delay: float = 0.0,
         jitter: float = 0.0,
         source: str = "watchdog",
+        wiring: Optional[Wiring] = None,
     ) -> None:
         self.service = service
         self.name = service.name
-        self.memory: Memory = memories.NOTHING
+        self.memory: Memory = NOTHING
         self.decision: Decision = Decision(Do.WAIT, detail="not looked at yet")
         self.presence: Presence = Presence(State.UNKNOWN)
         self.instance: Optional[Instance] = None
@@ -77,6 +80,10 @@ class Healer:
         self._until = -math.inf
         self._saved_failing: Optional[float] = None
         self._restored: Optional[Dict[str, health.ProbeHealth]] = None
+        self._deferred = False
+        self._degraded = False
+        self._keeper = Keeper(service, host, records, source)
+        self.around = Surroundings(self, host, wiring or Wiring(), self._say)
 
     # -- what the driver calls -------------------------------------------------------------------------------------------
 
@@ -89,11 +96,12 @@ class Healer:
         """Do whatever is due. Cheap when nothing is."""
         if now >= self._relook_at and self._job is None:
             self._look()
-        if self.watch.news or now >= self._until:
+        news = self.around.turn(now) or self.watch.news
+        if news or now >= self._until:
             self.watch.news = False
             self._advance(now)
         self.watch.start_due(now)
-        self.wake = min(self.watch.wake, self._until, self._relook_at)
+        self.wake = min(self.watch.wake, self._until, self._relook_at, self.around.wake)
 
     def nudge(self) -> None:
         """Somebody has said something: decide anew at the next turn."""
@@ -121,7 +129,13 @@ class Healer:
             self._job.abandon()
             self._job = None
         self._unwatch()
+        self.around.stop()
         self._desk.release(self.name)
+
+    def remember(self, memory: Memory) -> None:
+        """A part of ours has changed what is remembered."""
+        self.memory = memory
+        self._save()
 
     @property
     def healer(self) -> Healer:
@@ -161,6 +175,7 @@ class Healer:
             override=self._override,
             cannot=self._cannot(),
             jitter=self._jitter,
+            **self.around.facts(now, serving(self.service, here, self.watch.verdict)),
         )
 
     def _cannot(self) -> Dict[str, Reason]:
@@ -176,8 +191,11 @@ class Healer:
             if self._yielded and facts.lease is None:
                 self._yielded = False
                 self._load()
+                self._restored = None  # our own probes went on meanwhile and know better
                 continue
             decision = decide(self.service, self.memory, facts, now)
+            if decision.do is Do.ATTEMPT and not (facts.dead or facts.never):
+                decision = self._second_thought(decision, now)
             if decision.do is Do.WAIT or self._known_block(decision):
                 break
             self._refused = None
@@ -188,6 +206,17 @@ class Healer:
         self._until = self._ask_again(decision, now)
         self._refused = None
         self._remember_failing(now)
+        self.around.move_traffic(self._facts(now), now)
+
+    def _second_thought(self, decision: Decision, now: float) -> Decision:
+        """Before something that lives is disrupted: what it depends on has answered, and every other service had its say (storm)."""
+        incident = self.memory.incident
+        if incident is not None and incident.attempt is None and not self.around.asked_since(incident.opened):
+            return Decision(Do.WAIT, Reason.DEPENDENCY_DOWN, "asking what it depends on before anything is disrupted")
+        if not self._deferred:
+            self._deferred = True
+            return Decision(Do.WAIT, detail="about to act", until=now)
+        return decision
 
     def _known_block(self, decision: Decision) -> bool:
         if decision.do is not Do.BLOCK or decision.block is None or self.memory.blocked != str(decision.reason):
@@ -203,27 +232,35 @@ class Healer:
 
     def _notice(self, facts: Facts, now: float) -> None:
         if facts.dead or self.watch.observed:
-            self.memory = noticed(self.memory, published(self.memory, facts), now)
+            shown = published(self.memory, facts)
+            self.memory = noticed(self.memory, shown, now)
+            if (shown is health.State.DEGRADED) is not self._degraded:
+                self._degraded = not self._degraded
+                if self._degraded:
+                    self._say("degrade", self.watch.slowness())
 
     def _do(self, decision: Decision, facts: Facts, now: float) -> None:
-        if decision.do is Do.ATTEMPT and not self._entitled(facts):
-            return
-        if decision.do is Do.FIRST_START and not self._entitled(facts):
+        if decision.do in (Do.ATTEMPT, Do.FIRST_START) and not self._entitled():
             return
         if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
             self._yielded = True
+        self._deferred = False
         before = self.memory
         self.memory = apply(self.service, before, decision, facts, now)
         for event in events.of(self, decision, before, facts, now):
             self._records.record(event.type, self.name, event.incident, event.source, event.data)
-        self._save(now)
+        if decision.do is Do.OPEN:
+            self.around.opened(now)
+        elif decision.do is Do.RECOVER:
+            self.around.closed()
+        self._save()
         self._pace(decision, now)
         if decision.do in (Do.ATTEMPT, Do.FIRST_START):
             self._act(decision, facts)
         elif decision.do in (Do.OBSERVE, Do.ESCALATE, Do.RECOVER, Do.BLOCK):
             self._desk.release(self.name)
 
-    def _entitled(self, facts: Facts) -> bool:
+    def _entitled(self) -> bool:
         """Take the leases and use up the approval; without both nothing begins."""
         self._refused = self._desk.take(self.name, "healing")
         if self._refused is not None:
@@ -256,7 +293,7 @@ class Healer:
             work = self._actuator.start() if facts.dead or facts.never else self._actuator.restart()
         else:
             work = self._actuator.redeploy() if rung == "redeploy" else self._actuator.rollback()
-        self._job = Job(self._host, work, self, self._acted, _crashed_action)
+        self._job = Job(self._host, work, self, self._acted, broken_action)
         self._job.begin()
 
     def _acted(self, outcome: Outcome) -> None:
@@ -274,14 +311,14 @@ class Healer:
                 self._dead_since = now
                 self.nudge()
                 return
-        self._save(now)
+        self._save()
         self._look()
 
     # -- what stands there -----------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         self._relook_at = math.inf
-        self._job = Job(self._host, self._actuator.look(), self, self._seen, _crashed_look)
+        self._job = Job(self._host, self._actuator.look(), self, self._seen, broken_look)
         self._job.begin()
 
     def _seen(self, presence: Presence) -> None:
@@ -297,10 +334,11 @@ class Healer:
             return
         self._unwatch()
         self.instance = None
+        if presence.state is State.GONE:
+            failing = self.watch.verdict.failing_since
+            self._dead_since = min(at for at in (self._dead_since, failing, now) if at is not None)
         self.watch.suspend()
         self.watch.reset()
-        if presence.state is State.GONE and self._dead_since is None:
-            self._dead_since = now
 
     def _found(self, instance: Instance, now: float) -> None:
         """It runs: an instance we know, or a new one whose health begins afresh."""
@@ -312,9 +350,10 @@ class Healer:
         elif self._restored is not None:
             self.watch.restore(self._restored)
         self._restored = None
-        delay = self._delay if self.memory.incident is None else 0.0
-        self.watch.begin(now, instance.since, fresh, delay)
-        self._delay = 0.0
+        if fresh or not self.watch.active:
+            delay = self._delay if self.memory.incident is None else 0.0
+            self.watch.begin(now, instance.since, fresh, delay)
+            self._delay = 0.0
         if self._death is None or self._death.tag != instance.id:
             self._unwatch()
             step = self._actuator.watch(instance)
@@ -322,7 +361,7 @@ class Healer:
                 self._death = self._host.start(step, math.inf, self)
                 self._death.tag = instance.id
         if fresh:
-            self._save(now)
+            self._save()
 
     def _unwatch(self) -> None:
         if self._death is not None:
@@ -332,40 +371,32 @@ class Healer:
     # -- what is remembered ----------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        stored = self._records.load(self.name)
+        kept = self._keeper.load()
+        if kept is None:
+            return
+        self.memory = kept.memory
+        self._restored = kept.healths
+        self.around.restore(kept.breakers)
         now = self._host.monotonic()
-        if stored is None:
-            return
-        if not stored.same_boot:
-            self.memory, closed = memories.after_reboot(stored.data, now, self._host.wall())
-            if closed is not None:
-                data = {"reason": Reason.HOST_REBOOTED.value, "phase": closed.phase.value}
-                self._records.record("state_reset", self.name, closed.id, self.source, data)
-            self._save(now)
-            return
-        self.memory = action_ended(memories.from_data(stored.data), "interrupted", now)
-        self._restored = health.from_data(self.service, stored.data.get("healths") or {})
         self._pace(Decision(Do.WAIT), now)
+        if self.memory.incident is not None:
+            self.around.opened(now)
 
-    def _save(self, now: float) -> None:
-        data = memories.to_data(self.memory, now, self._host.wall())
-        data["healths"] = health.to_data(self.watch.health)
-        self._records.save(self.name, data)
+    def _save(self) -> None:
+        self._keeper.save(self.memory, self.watch.health, self.around.to_data())
+
+    def _say(self, type: str, data: Dict[str, Any]) -> None:
+        """A part of ours has an event to tell."""
+        incident = self.memory.incident
+        source = self.source if type in ("blocked", "degrade") else "circuit_breaker"
+        self._records.record(type, self.name, incident.id if incident is not None else None, source, data)
 
     def _remember_failing(self, now: float) -> None:
         """During an incident the start of an unbroken failure outlives this process too."""
         failing = self.watch.verdict.failing_since
         if self.memory.incident is not None and failing != self._saved_failing:
             self._saved_failing = failing
-            self._save(now)
-
-
-def _crashed_action(error: Exception) -> Outcome:
-    return Outcome("bad", Reason.ACTION_FAILED, "the action itself broke: %s: %s" % (type(error).__name__, error))
-
-
-def _crashed_look(error: Exception) -> Presence:
-    return Presence(State.UNKNOWN, detail="looking at it broke: %s: %s" % (type(error).__name__, error))
+            self._save()
 
 
 __all__ = ["Healer"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Generic, Optional, TypeVar
 
-from .._actuators.base import Work
+from .._actuators.base import Presence, State, Work
+from .._core.reasons import Reason
 from .._host import Handle, Host, Outcome
 
 T = TypeVar("T")
@@ -54,4 +55,14 @@ class Job(Generic[T]):
         self._handle = self._host.start(timed.step, self._host.monotonic() + timed.within, self)
 
 
-__all__ = ["Job"]
+def broken_action(error: Exception) -> Outcome:
+    """What an action that raised amounts to."""
+    return Outcome("bad", Reason.ACTION_FAILED, "the action itself broke: %s: %s" % (type(error).__name__, error))
+
+
+def broken_look(error: Exception) -> Presence:
+    """What a look that raised amounts to."""
+    return Presence(State.UNKNOWN, detail="looking at it broke: %s: %s" % (type(error).__name__, error))
+
+
+__all__ = ["Job", "broken_action", "broken_look"]

@@ -14,14 +14,17 @@ import math
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._actuators.base import Instance
-from .._core.model import Probe, Service
+from .._core.health import State
+from .._core.model import Probe, Service, Storm
 from .._core.scenario import Entry, Scenario
 from .._core.times import format_time as iso
 from .._host import Step
 from .engine import Engine
 from .healer import Healer
 from .ports import Held, Records, Stored
-from .world import EPOCH, Ask, ScriptedActuator, World
+from .storm import StormWatch
+from .surroundings import Wiring
+from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, World
 
 BACK_AFTER = 1.0
 """A crashed watchdog is back after so many seconds."""
@@ -78,9 +81,10 @@ class Simulation:
         self._entries = collections.deque(scenario.entries)
         self._engine: Optional[Engine] = None
         self._missed: List[Entry] = []
+        self._storm = self._calm()
 
-    def run(self) -> Dict[str, Any]:
-        """Play to the end; raises nothing that the scenario's parser has not refused."""
+    def run(self, until_type: Optional[str] = None) -> Dict[str, Any]:
+        """Play to the end, or to the first event of `until_type`."""
         host, end = self.world.host, self.scenario.until
         host.instant = self._instant
         self._instant()
@@ -88,6 +92,8 @@ class Simulation:
         while True:
             wake = self._engine.wake if self._engine is not None else math.inf
             if host.now >= end and min(wake, host.next_end) > end:
+                return self.result()
+            if until_type is not None and self.records.events[-1]["type"] == until_type:
                 return self.result()
             following = min(self._next_entry, self.world.next_later, end)
             if self._engine is not None:
@@ -98,7 +104,8 @@ class Simulation:
     def result(self) -> Dict[str, Any]:
         """``{"events": […], "states": {service: state}, "probes": {"web/liveness": runs}}``."""
         self._count_runs()
-        states = {healer.name: str(healer.state) for healer in self._engine.healers} if self._engine is not None else {}
+        states = {service.name: str(State.UNKNOWN) for service in self.services}  # what is known while the watchdog is away
+        states.update({healer.name: str(healer.state) for healer in self._engine.healers} if self._engine is not None else {})
         return {"events": self.records.events, "states": states, "probes": dict(self.runs)}
 
     # -- the script ------------------------------------------------------------------------------------------------------
@@ -133,12 +140,16 @@ class Simulation:
         self.world.desk.leases[str(entry.service or entry.name)] = Held("held by %s" % (entry.holder or "somebody else"), until)
         self._nudge_at(until, entry.service)
 
-    def _ignored(self, entry: Entry) -> None:
-        """Peers, dependencies and the network: see the parts that ask them."""
+    def _dependency(self, entry: Entry) -> None:
+        self.world.reached["%s/%s" % (entry.service, entry.name)] = entry.result
+
+    def _peer(self, entry: Entry) -> None:
+        self.world.reached[entry.name] = entry.result
 
     def _crash(self, entry: Entry) -> None:
         if self._engine is not None:
             self._count_runs()
+            self._engine.healers.clear()  # the dead take no further turn, also not at this instant
             self._engine = None
             self.world.host.forget()
             for body in self.world.bodies.values():
@@ -149,7 +160,8 @@ class Simulation:
         self.records.record("watchdog_start", data={"services": len(self.services)})
         missed, self._missed = self._missed, []
         for entry in missed:
-            self._operator(entry)
+            _OPERATE[entry.name](self, entry)
+        self._storm = self._calm()
         self._engine = Engine(self.world.host, [self._healer(service) for service in self.services])
 
     def _operator(self, entry: Entry) -> None:
@@ -179,6 +191,7 @@ class Simulation:
     def _stop(self, entry: Entry) -> None:
         body = self.world.bodies[str(entry.service)]
         body.stopped, body.alive = True, False
+        body.stops += 1
         body.ends(self.world.host)
 
     def _start(self, entry: Entry) -> None:
@@ -197,7 +210,17 @@ class Simulation:
         def prober(probe: Probe, _instance: Optional[Instance]) -> Step:
             return steps[probe.name]
 
-        return Healer(service, self.world.host, actuator, self.world.desk, self.records, prober)
+        reached = self.world.reached
+        wiring = Wiring(
+            ask_dependency=lambda rules: Reach(reached, "%s/%s" % (service.name, rules.name)),
+            ask_peer=lambda url: Reach(reached, url),
+            fallback=ScriptedFallback(self.world, self.world.bodies[service.name]) if service.fallback is not None else None,
+            storm=self._storm,
+        )
+        return Healer(service, self.world.host, actuator, self.world.desk, self.records, prober, wiring=wiring)
+
+    def _calm(self) -> StormWatch:
+        return StormWatch(Storm(), lambda: len(self.services), self.records, lambda: EPOCH)
 
     def _nudge(self, service: Optional[str]) -> None:
         for healer in self._engine.healers if self._engine is not None else []:
@@ -223,9 +246,8 @@ _APPLY: Dict[str, Callable[[Simulation, Entry], None]] = {
     "operator": Simulation._operator,
     "crash": Simulation._crash,
     "lease": Simulation._lease,
-    "dependency": Simulation._ignored,
-    "peer": Simulation._ignored,
-    "network": Simulation._ignored,
+    "dependency": Simulation._dependency,
+    "peer": Simulation._peer,
 }
 
 _OPERATE: Dict[str, Callable[[Simulation, Entry], None]] = {

@@ -72,9 +72,16 @@ class Watch:
             self._judge()
         for name, probe in self._probes.items():
             first = max(now + delay, since + probe.initial_delay)
+            if probe.kind == "exec" and now < self.close_until:
+                first = max(first, self._close(probe, self._ended.get(name, -math.inf), now))
             self._grid[name] = first if probe.initial_delay else self._phase % probe.period
             self._next[name] = first if self._wanted(probe) else math.inf
         self._rewake()
+
+    @property
+    def active(self) -> bool:
+        """Are probes being asked?"""
+        return self._active
 
     def suspend(self) -> None:
         """Ask nothing until `begin`: nothing stands there, or an action is under way."""
@@ -102,6 +109,11 @@ class Watch:
             if name not in self._flying and self._wanted(probe):
                 self._next[name] = min(at, self._close(probe, self._ended.get(name, -math.inf), now))
         self._rewake()
+
+    def slowness(self) -> Dict[str, Any]:
+        """Which probes answer slowly, for a record."""
+        slow = {name: round(self.tally[name].latency * 1000) for name, health in self.health.items() if health.degraded}
+        return {"reason": "slow", "after_ms": round(self._after * 1000), "latency_ms": slow}
 
     def start_due(self, now: float) -> None:
         """Start every probe that is due."""
@@ -175,7 +187,8 @@ class Watch:
     def _following(self, probe: Probe, seen: Observation, health: ProbeHealth) -> float:
         at = self._on_grid(probe, seen)
         if seen.ended < self.close_until:
-            return min(at, self._close(probe, seen.ended, seen.ended))
+            close = self._close(probe, seen.ended, seen.ended)
+            return close if probe.kind == "exec" else min(at, close)
         confirming = probe.role != "startup" and probe.kind in CONFIRMED_KINDS and 0 < health.bad < probe.failure_threshold
         return min(at, seen.ended + self.service.confirm_period) if confirming else at
 
@@ -186,7 +199,7 @@ class Watch:
 
     def _close(self, probe: Probe, ended: float, now: float) -> float:
         if probe.kind == "exec":
-            return max(now, ended + EXEC_CLOSE)
+            return max(now, ended + min(EXEC_CLOSE, probe.period))
         return max(now, ended + CLOSE)
 
     def _rewake(self) -> None:

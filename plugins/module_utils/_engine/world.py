@@ -14,6 +14,7 @@ from .._core.model import Probe, Service
 from .._core.reasons import Reason
 from .._host import Handle, Host, Machine, Outcome, Step
 from .ports import Desk, Held
+from .traffic import Fallback
 
 EPOCH = 1767225600.0
 """Virtual time 0 is 2026-01-01T00:00:00Z."""
@@ -106,6 +107,7 @@ class Body:
         self.serial = 1
         self.since = 0.0
         self.busy_until = -math.inf
+        self.stops = 0
         self.results: Dict[str, str] = {}
         self.actions: Dict[str, Any] = {}
         self.watchers: List[Handle] = []
@@ -183,8 +185,12 @@ class Act(VirtualStep):
         if script is not None and script.result != "ok":
             reason = Reason.RELEASE_SETTLED if script.result == "cannot" else Reason.ACTION_FAILED
             return now + takes, Outcome("bad", reason, "scripted: %s" % script.result)
-        self.world.later(now + takes, lambda: self.body.renew(self.world.host, script is not None and script.heals))
+        self.world.later(now + takes, lambda stops=self.body.stops: self._stands(stops, script is not None and script.heals))
         return now + takes, GOOD
+
+    def _stands(self, stops: int, heals: bool) -> None:
+        if self.body.stops == stops:  # a stop by an admin meanwhile cancels the job
+            self.body.renew(self.world.host, heals)
 
 
 class ScriptedActuator(Actuator):
@@ -225,6 +231,51 @@ class ScriptedActuator(Actuator):
     def _act(self, rung: str) -> Work[Outcome]:
         outcome = yield Timed(Act(self._world, self._body, rung), math.inf)
         return outcome
+
+
+class Reach(VirtualStep):
+    """A question to a dependency, a peer or the network; `results` holds what the script says of each."""
+
+    def __init__(self, results: Dict[str, str], name: str) -> None:
+        self._results = results
+        self._name = name
+
+    def plan(self, now: float, deadline: float) -> Tuple[float, Optional[Outcome]]:
+        return scripted_answer(self._results.get(self._name, "ok"), now, deadline, 0.0)
+
+
+class ScriptedFallback(Fallback):
+    """Traffic that moves as the script says of the actions failover and failback."""
+
+    def __init__(self, world: World, body: Body) -> None:
+        self._world = world
+        self._body = body
+
+    def open(self) -> Work[Outcome]:
+        return self._move("failover")
+
+    def close(self) -> Work[Outcome]:
+        return self._move("failback")
+
+    def _move(self, way: str) -> Work[Outcome]:
+        outcome = yield Timed(Move(self._body, way), math.inf)
+        return outcome
+
+
+class Move(VirtualStep):
+    """A scripted move of traffic."""
+
+    def __init__(self, body: Body, way: str) -> None:
+        self._body = body
+        self._way = way
+
+    def plan(self, now: float, deadline: float) -> Tuple[float, Optional[Outcome]]:
+        script = self._body.actions.get(self._way)
+        if script is None:
+            return now + 1.0, GOOD
+        if script.result == "ok":
+            return now + script.takes, GOOD
+        return now + script.takes, Outcome("bad", Reason.NO_BACKUP, "scripted: %s" % script.result)
 
 
 class ScriptedDesk(Desk):
@@ -269,6 +320,8 @@ class World:
         self.host = VirtualHost()
         self.desk = ScriptedDesk(self.host)
         self.bodies = {service.name: Body(service) for service in services}
+        self.reached: Dict[str, str] = {}
+        """What the script says of dependencies (service/name) and peers (URL)."""
         self._serial = 0
         self._later: List[Tuple[float, int, Any]] = []
 
@@ -287,4 +340,15 @@ class World:
             heapq.heappop(self._later)[2]()
 
 
-__all__ = ["Ask", "Body", "EPOCH", "ScriptedActuator", "VirtualHost", "VirtualStep", "World", "scripted_answer"]
+__all__ = [
+    "Ask",
+    "Body",
+    "EPOCH",
+    "Reach",
+    "ScriptedActuator",
+    "ScriptedFallback",
+    "VirtualHost",
+    "VirtualStep",
+    "World",
+    "scripted_answer",
+]

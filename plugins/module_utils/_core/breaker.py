@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A breaker in front of a dependency: closed, open, half-open, and what an operator forced.
+
+Counters and their reset rules: failures: a success in closed, and every change of state. successes: every change of state.
+Source: the pattern as in resilience4j and opossum, with their users' faults answered: one trial at a time, several successes to
+close, and a limit on half-open, so that a trial that never settles cannot keep it there.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+from .errors import IllegalTransition
+from .model import Dependency
+
+
+class Breaker(str, enum.Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Cause(str, enum.Enum):
+    THRESHOLD = "failure_threshold"
+    RESET_TIMEOUT = "reset_timeout"
+    TRIAL_FAILED = "trial_failed"
+    HALF_OPEN_LIMIT = "half_open_limit"
+    SUCCESSES = "success_threshold"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+TRANSITIONS: Dict[Tuple[Breaker, Cause], Breaker] = {
+    (Breaker.CLOSED, Cause.THRESHOLD): Breaker.OPEN,
+    (Breaker.OPEN, Cause.RESET_TIMEOUT): Breaker.HALF_OPEN,
+    (Breaker.HALF_OPEN, Cause.TRIAL_FAILED): Breaker.OPEN,
+    (Breaker.HALF_OPEN, Cause.HALF_OPEN_LIMIT): Breaker.OPEN,
+    (Breaker.HALF_OPEN, Cause.SUCCESSES): Breaker.CLOSED,
+}
+
+EVENTS = {Breaker.OPEN: "breaker_trip", Breaker.HALF_OPEN: "breaker_half_open", Breaker.CLOSED: "breaker_reset"}
+"""The timeline event of entering a state."""
+
+
+@dataclass(frozen=True)
+class BreakerState:
+    """`since`: when the present state began, monotonic seconds."""
+
+    state: Breaker = Breaker.CLOSED
+    failures: int = 0
+    successes: int = 0
+    since: float = 0.0
+    cause: Optional[Cause] = None
+
+    def move(self, cause: Cause, now: float) -> BreakerState:
+        """The state after `cause`; raises IllegalTransition for one that is not in the table."""
+        target = TRANSITIONS.get((self.state, cause))
+        if target is None:
+            raise IllegalTransition("breaker: %s is no transition from %s" % (cause, self.state))
+        return BreakerState(target, since=now, cause=cause)
+
+
+def answered(rules: Dependency, state: BreakerState, good: bool, now: float) -> BreakerState:
+    """Take one answer in. While open nothing is asked, so an answer then changes nothing."""
+    if state.state is Breaker.CLOSED:
+        if good:
+            return state if not state.failures else BreakerState(since=state.since, cause=state.cause)
+        failures = state.failures + 1
+        if failures >= rules.failure_threshold:
+            return state.move(Cause.THRESHOLD, now)
+        return BreakerState(failures=failures, since=state.since, cause=state.cause)
+    if state.state is Breaker.HALF_OPEN:
+        if not good:
+            return state.move(Cause.TRIAL_FAILED, now)
+        successes = state.successes + 1
+        if successes >= rules.success_threshold:
+            return state.move(Cause.SUCCESSES, now)
+        return BreakerState(Breaker.HALF_OPEN, successes=successes, since=state.since, cause=state.cause)
+    return state
+
+
+def passed(rules: Dependency, state: BreakerState, now: float) -> BreakerState:
+    """What time alone changes."""
+    if state.state is Breaker.OPEN and now >= state.since + rules.reset_timeout:
+        return state.move(Cause.RESET_TIMEOUT, now)
+    if state.state is Breaker.HALF_OPEN and now >= state.since + rules.half_open_limit:
+        return state.move(Cause.HALF_OPEN_LIMIT, now)
+    return state
+
+
+def timer(rules: Dependency, state: BreakerState) -> Optional[float]:
+    """When time alone will change it next."""
+    if state.state is Breaker.OPEN:
+        return state.since + rules.reset_timeout
+    return state.since + rules.half_open_limit if state.state is Breaker.HALF_OPEN else None
+
+
+__all__ = ["Breaker", "BreakerState", "Cause", "EVENTS", "TRANSITIONS", "answered", "passed", "timer"]

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watches one dependency of one service through its breaker: one question at a time, none while it is open."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, Optional
+
+from .._core.breaker import EVENTS, Breaker, BreakerState, answered, passed, timer
+from .._core.model import Dependency
+from .._host import Handle, Host, Step
+
+
+class DependencyWatch:
+    """`changed(event type, data)` is called for every change of the breaker; `news` is set when it has answered or changed."""
+
+    def __init__(
+        self, rules: Dependency, host: Host, prober: Callable[[], Step], healer: Any, changed: Callable[[str, Dict[str, Any]], None]
+    ) -> None:
+        self.healer = healer
+        self.rules = rules
+        self.state = BreakerState()
+        self.wake = -math.inf
+        self.news = False
+        self._host = host
+        self._prober = prober
+        self._changed = changed
+        self._flying: Optional[Handle] = None
+        self._next = -math.inf
+        self._answer: Optional[bool] = None
+        self._answered_at = -math.inf
+        self._unknown_at = -math.inf
+
+    def turn(self, now: float) -> None:
+        """Ask when a question is due; let time change the breaker."""
+        self._become(passed(self.rules, self.state, now), now)
+        if self._flying is None and now >= self._next and self.state.state is not Breaker.OPEN:
+            self._ask(now)
+        at = timer(self.rules, self.state)
+        due = math.inf if self._flying is not None or self.state.state is Breaker.OPEN else self._next
+        self.wake = min(due, math.inf if at is None else at)
+
+    def ended(self, handle: Handle) -> None:
+        """The dependency has answered, or could not be asked."""
+        if handle is not self._flying or handle.outcome is None or handle.ended is None:
+            return
+        self._flying = None
+        now = handle.ended
+        gap = 0.0 if self.state.state is Breaker.HALF_OPEN else self.rules.probe.period
+        self._next = max(now, handle.started + gap) if gap else now + min(1.0, self.rules.probe.period)
+        self.news = True
+        if handle.outcome.status == "unknown":
+            self._unknown_at = now
+            return
+        good = handle.outcome.status == "ok"
+        self._answer, self._answered_at = good, now
+        self._become(answered(self.rules, self.state, good, now), now)
+
+    def down(self, now: float) -> Optional[str]:
+        """Why a restart must wait for this dependency, or None."""
+        if self.state.state is not Breaker.CLOSED:
+            return "the breaker of %s is %s" % (self.rules.name, self.state.state)
+        if self._answer is False:
+            return "%s failed when asked" % self.rules.name
+        return None
+
+    def asked_since(self, at: float, ask: bool = False) -> bool:
+        """Has it answered at `at` or later? If not, and `ask`, it is asked now. An open breaker is answer enough."""
+        if self.state.state is not Breaker.CLOSED or self._answered_at >= at:
+            return True
+        if self._flying is None and ask and self._unknown_at < at:
+            self._ask(self._host.monotonic())
+        return self._flying is None
+
+    def restore(self, state: BreakerState) -> None:
+        """Take up what another process knew."""
+        self.state = state
+
+    def stop(self) -> None:
+        if self._flying is not None:
+            self._host.cancel(self._flying)
+            self._flying = None
+
+    def _ask(self, now: float) -> None:
+        self._next = math.inf
+        self._flying = self._host.start(self._prober(), now + self.rules.probe.timeout, self)
+
+    def _become(self, state: BreakerState, now: float) -> None:
+        if state.state is self.state.state:
+            self.state = state
+            return
+        before, self.state = self.state, state
+        self.news = True
+        self._answer = None if state.state is Breaker.HALF_OPEN else self._answer
+        self._next = now
+        data = {"dependency": self.rules.name, "from": before.state.value, "to": state.state.value, "reason": str(state.cause)}
+        self._changed(EVENTS[state.state], data)
+
+
+__all__ = ["DependencyWatch"]

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What would happen, and why what happens now happens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, List
+
+from .._core.ladder import settle
+from .._core.model import Service
+from .._core.scenario import Entry, Scenario
+from .healer import Healer
+from .simulation import Simulation
+
+JUST_AFTER = 1e-6
+RUNGS = frozenset(("start", "restart", "redeploy", "rollback", "page"))
+
+
+def worst_case(service: Service) -> List[Dict[str, Any]]:
+    """``[{rung, attempt, at}]``, in seconds after the fault: the service hangs just after all its probes were answered, and never heals.
+
+    The real engine is run on a virtual clock against a resource whose every action succeeds within a second and helps
+    nothing. A service that nothing would be done about (only readiness probes) has an empty list.
+    """
+    alone = replace(service, dependencies=(), guard=replace(service.guard, peers=()))
+    hung = tuple(Entry(JUST_AFTER, "probe", p.name, alone.name, result="hang") for p in alone.probes if p.role != "startup")
+    simulation = Simulation((alone,), Scenario(_long_enough(alone), hung))
+    events = simulation.run(until_type="page")["events"]
+    return [
+        {"rung": event["type"], "attempt": event["data"].get("attempt", 1), "at": event["at"]} for event in events if event["type"] in RUNGS
+    ]
+
+
+def now(healer: Healer) -> Dict[str, Any]:
+    """``{state, rung, reason, sentence}``: what is being done about a service at this moment, or why nothing."""
+    decision, incident = healer.decision, healer.memory.incident
+    ladder = healer.service.ladder
+    rung = None
+    if incident is not None:
+        rung = incident.attempt.rung if incident.attempt is not None else ladder[settle(ladder, healer.memory.position).index].rung
+    return {
+        "state": str(healer.state),
+        "rung": rung,
+        "reason": str(decision.reason) if decision.reason is not None else None,
+        "sentence": sentence(healer),
+    }
+
+
+def sentence(healer: Healer) -> str:
+    """One sentence for people."""
+    decision, incident = healer.decision, healer.memory.incident
+    words = "%s is %s" % (healer.name, str(healer.state).replace("_", " "))
+    if incident is not None:
+        words += " (incident %s, %s)" % (incident.id, incident.phase)
+    why = decision.detail or (str(decision.reason).replace("_", " ") if decision.reason is not None else "")
+    return "%s: %s" % (words, why) if why else words
+
+
+def _long_enough(service: Service) -> float:
+    """Well past the page, whatever the contract says."""
+    detect = sum(p.initial_delay + (p.period + p.timeout) * (p.failure_threshold + 1) for p in service.probes)
+    climb = sum(rung.attempts * (rung.timeout + service.failing_for + service.guard.cooldown + 2.0) for rung in service.ladder)
+    rest = sum(rung.attempts for rung in service.ladder) * service.guard.backoff_cap + service.guard.per * 2
+    return 100.0 + detect + climb * 2 + rest
+
+
+__all__ = ["now", "sentence", "worst_case"]

@@ -1,0 +1,238 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""This host's real desk and records, and healers made from contracts: the same for the daemon, the modules and the command line."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+from .._actuators.base import Instance
+from .._core.errors import LeaseHeld, RecordError
+from .._core.model import HttpTarget, Probe, Service, WatchdogConfig
+from .._core.reasons import Reason
+from .._host import Host, Step
+from .._probes.kinds import step_for
+from .._records.approvals import Approvals
+from .._records.buffer import Recorder
+from .._records.files import boot_id
+from .._records.holds import Holds
+from .._records.lease import Held as HeldLeases
+from .._records.lease import LeaseInfo, LeaseSet
+from .._records.state import StateStore
+from .._records.timeline import Timeline
+from .fallbacks import fallback_for
+from .healer import Healer
+from .ports import Desk, Held, Records, Stored
+from .resources import actuator_for, lease_names
+from .storm import StormWatch
+from .surroundings import Wiring
+
+LEASE_SECONDS = 3600.0
+FLUSH_EVERY = 5.0
+
+
+class LocalRecords(Records):
+    """The timeline and state files of this host. What cannot be written is kept, said once, and written later."""
+
+    def __init__(self, recorder: Recorder, store: StateStore, host: Host) -> None:
+        self.recorder = recorder
+        self._store = store
+        self._host = host
+        self._unsaved: Dict[str, Dict[str, Any]] = {}
+        self._problem = ""
+        self._tried_at = 0.0
+
+    def record(
+        self,
+        type: str,
+        service: Optional[str] = None,
+        incident: Optional[str] = None,
+        source: str = "watchdog",
+        data: Optional[Dict[str, Any]] = None,
+    ) -> None:
+        self.recorder.record(type, service, incident, source, data)
+
+    def save(self, service: str, data: Dict[str, Any]) -> None:
+        try:
+            self._store.save(service, data)
+        except RecordError as error:
+            self._unsaved[service] = data
+            self._problem = str(error)
+            return
+        self._unsaved.pop(service, None)
+
+    def load(self, service: str) -> Optional[Stored]:
+        data = self._store.load(service)
+        return Stored(data, data.get("boot_id") == boot_id()) if data is not None else None
+
+    def unwritable(self) -> Optional[str]:
+        if self.recorder.writable and not self._unsaved:
+            return None
+        now = self._host.monotonic()
+        if now >= self._tried_at + FLUSH_EVERY:
+            self._tried_at = now
+            self.recorder.flush()
+            for service, data in list(self._unsaved.items()):
+                self.save(service, data)
+        if not self.recorder.writable:
+            return self.recorder.problem
+        return self._problem if self._unsaved else None
+
+
+class LocalDesk(Desk):
+    """Holds, approvals and leases as they lie on this host."""
+
+    def __init__(self, holds: Holds, approvals: Approvals, leases: LeaseSet, records: LocalRecords, host: Host, holder: str) -> None:
+        self.holds = holds
+        self.approvals = approvals
+        self.leases = leases
+        self._records = records
+        self._host = host
+        self._holder = holder
+        self._names: Dict[str, Tuple[str, ...]] = {}
+        self._mine: Dict[str, HeldLeases] = {}
+
+    def needs(self, service: str, names: Tuple[str, ...]) -> None:
+        """Healing `service` takes these leases."""
+        self._names[service] = names
+
+    def hold(self, service: str) -> Optional[Held]:
+        found = self.holds.active(service)
+        if found is None:
+            return None
+        until = None if found.expires is None else self._host.monotonic() + max(0.0, found.expires - self._host.wall())
+        return Held("held by %s: %s" % (found.owner, found.reason or "no reason given"), until)
+
+    def approved(self, service: str) -> bool:
+        return self.approvals.peek(service) is not None
+
+    def consume_approval(self, service: str) -> bool:
+        try:
+            return self.approvals.consume(service) is not None
+        except RecordError:
+            return False  # what cannot be used up allows nothing; the guard goes on saying that it waits
+
+    def lease(self, service: str) -> Optional[str]:
+        if service in self._mine:
+            return None
+        for name in self._names.get(service, ()):
+            try:
+                found = self.leases.holder(name)
+            except RecordError as error:
+                return str(error)
+            if found is not None and self._binds(found):
+                return str(found)
+        return None
+
+    def _binds(self, found: LeaseInfo) -> bool:
+        return found.person or found.owner is None or found.owner.alive() is not False
+
+    def take(self, service: str, purpose: str) -> Optional[str]:
+        if service in self._mine:
+            return None
+        try:
+            held = self.leases.acquire(self._names.get(service, ()), self._holder, "%s %s" % (purpose, service), LEASE_SECONDS)
+        except (LeaseHeld, RecordError) as error:
+            return str(error)
+        self._mine[service] = held
+        for lost in held.takeovers:
+            self._records.record("lease_takeover", service, data=lost.as_data())
+        return None
+
+    def release(self, service: str) -> None:
+        held = self._mine.pop(service, None)
+        if held is None:
+            return
+        try:
+            held.release()
+        except RecordError as error:
+            self._records.record("note", service, data={"text": "a lease could not be given back: %s" % error})
+
+
+class Site:
+    """One host's places and everything a healer needs there. `source` is what its events say: watchdog, module, operator."""
+
+    def __init__(
+        self,
+        etc: str,
+        config: WatchdogConfig,
+        host: Host,
+        source: str = "watchdog",
+        journal: Optional[Callable[[Mapping[str, Any]], None]] = None,
+        wrap: Optional[Callable[[Records], Records]] = None,
+    ) -> None:
+        self.config = config
+        self.host = host
+        self.source = source
+        self.timeline = Timeline(os.path.join(config.state_dir, "timeline"), config.host, retention=config.retention)
+        self.recorder = Recorder(self.timeline, journal)
+        store = StateStore(os.path.join(config.state_dir, "state"), self._reset)
+        inner = LocalRecords(self.recorder, store, host)
+        self.records: Records = wrap(inner) if wrap is not None else inner
+        holds, approvals = Holds(config.state_dir, etc), Approvals(config.state_dir)
+        self.desk = LocalDesk(holds, approvals, LeaseSet(os.path.join(config.run_dir, "leases")), inner, host, source)
+        self.watched: List[str] = []
+        self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic())
+
+    def healer(self, service: Service, operated: bool = False, override: FrozenSet[Reason] = frozenset(), delay: float = 0.0) -> Healer:
+        """A healer of one service. Raises UnsupportedResource."""
+        config = self.config
+        actuator = actuator_for(service, config.run_dir, config.state_dir, boot_id())
+        self.desk.needs(service.name, lease_names(service, actuator.key))
+        if service.name not in self.watched:
+            self.watched.append(service.name)
+        wiring = Wiring(
+            ask_dependency=lambda rules: step_for(rules.probe.target),
+            ask_peer=lambda url: step_for(HttpTarget(url)),
+            fallback=fallback_for(service.fallback),
+            storm=None if operated else self.storm,
+        )
+        return Healer(
+            service,
+            self.host,
+            actuator,
+            self.desk,
+            self.records,
+            Prober(),
+            operated=operated,
+            override=override,
+            phase=share("%s phase" % config.host) * 10.0,
+            delay=delay,
+            jitter=share("%s %s" % (config.host, service.name)),
+            source=self.source,
+            wiring=wiring,
+        )
+
+    def forget(self, service: str) -> None:
+        """The service is not watched here any more."""
+        if service in self.watched:
+            self.watched.remove(service)
+
+    def _reset(self, service: str, aside: str, problem: str) -> None:
+        self.records.record("state_reset", service, source=self.source, data={"reason": problem, "aside": aside})
+
+
+class Prober:
+    """Makes a probe's step once and uses it again, unless it asks after the present instance."""
+
+    def __init__(self) -> None:
+        self._steps: Dict[str, Step] = {}
+
+    def __call__(self, probe: Probe, instance: Optional[Instance]) -> Step:
+        if probe.kind == "process":
+            return step_for(probe.target, resource_instance=instance.id if instance is not None else None)
+        step = self._steps.get(probe.name)
+        if step is None:
+            step = self._steps[probe.name] = step_for(probe.target)
+        return step
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1 that is always the same for `text`: jitter that differs between hosts and not between runs."""
+    return (zlib.crc32(text.encode("utf-8")) & 0xFFFFFFFF) / 4294967296.0
+
+
+__all__ = ["LocalDesk", "LocalRecords", "Prober", "Site", "share"]

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which actuator serves which resource, which leases healing it takes, and what this version cannot act on."""
+
+from __future__ import annotations
+
+import os
+from typing import List, Optional, Tuple
+
+from .._actuators.base import Actuator
+from .._actuators.commanded import Commanded
+from .._core.errors import SelfhealError
+from .._core.model import ProcessResource, Service
+
+
+class UnsupportedResource(SelfhealError):
+    """A contract names a kind of resource that nothing here can act on."""
+
+
+def actuator_for(service: Service, run_dir: str, state_dir: str, boot_id: str) -> Actuator:
+    """The actuator of a service. Raises UnsupportedResource naming the service."""
+    problem = unsupported(service)
+    if problem is not None or not isinstance(service.resource, ProcessResource):
+        raise UnsupportedResource("service %s: %s" % (service.name, problem))
+    from .._actuators.process import ProcessActuator
+
+    inner = ProcessActuator(service.name, service.resource, run_dir, boot_id, os.path.join(state_dir, "log"))
+    return Commanded(service, inner)
+
+
+def unsupported(service: Service) -> Optional[str]:
+    """Why the service cannot be watched at all, or None."""
+    if isinstance(service.resource, ProcessResource):
+        return None
+    return "resources of kind %s are not healed by this version; it heals resources of kind process" % service.resource.kind
+
+
+def not_acted_on(service: Service) -> List[str]:
+    """What the contract promises beyond what is done about it here, in words."""
+    found = []
+    if service.fallback is not None and service.fallback.kind != "command":
+        found.append("fallback: kind %s is not driven by this version; traffic stays where it is" % service.fallback.kind)
+    for rung in service.ladder:
+        if rung.rung in ("redeploy", "rollback") and rung.command is None and rung.http is None:
+            found.append("ladder: %s acts only through a command or http call in this version; it is passed over" % rung.rung)
+    if service.keep_warm is not None:
+        found.append("keep_warm: no requests are made by this version")
+    if service.slow.predict:
+        found.append("slow.predict: trends are not watched by this version")
+    return found
+
+
+def lease_names(service: Service, key: str) -> Tuple[str, ...]:
+    """What healing a service takes: its resource and its release project."""
+    if service.release is None:
+        return (key,)
+    return key, "project:%s" % os.path.join(service.release.root, service.release.project)
+
+
+__all__ = ["UnsupportedResource", "actuator_for", "lease_names", "not_acted_on", "unsupported"]

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What surrounds a service and binds its healer: dependencies behind breakers, peers, a storm on the host, and its traffic."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+
+from .._actuators.base import State
+from .._core.breaker import Breaker, BreakerState, Cause
+from .._core.guards import Facts
+from .._core.health import Verdict
+from .._core.model import Dependency, Service
+from .._host import Host, Step
+from .dependency import DependencyWatch
+from .peers import Peers
+from .storm import StormWatch
+from .traffic import Fallback, Traffic
+
+
+class Wiring(NamedTuple):
+    """How the surroundings are reached; the default reaches nothing and is right for a service that names nothing."""
+
+    ask_dependency: Optional[Callable[[Dependency], Step]] = None
+    ask_peer: Optional[Callable[[str], Step]] = None
+    fallback: Optional[Fallback] = None
+    storm: Optional[StormWatch] = None
+
+
+class Surroundings:
+    """Everything around one service. Its parts own their handles; `news` says that a decision may differ now."""
+
+    def __init__(self, healer: Any, host: Host, wiring: Wiring, say: Callable[[str, Dict[str, Any]], None]) -> None:
+        service = healer.service
+        self._healer = healer
+        self._storm = wiring.storm
+        if wiring.storm is not None:
+            wiring.storm.concerned.append(healer)
+        self.dependencies: List[DependencyWatch] = [
+            DependencyWatch(rules, host, _asking(wiring.ask_dependency, rules), healer, say) for rules in service.dependencies
+        ]
+        self.peers = Peers(service.guard.peers, host, wiring.ask_peer or _nobody, healer)
+        self.traffic = Traffic(wiring.fallback, host, healer, say)
+
+    @property
+    def wake(self) -> float:
+        return min(min((each.wake for each in self.dependencies), default=math.inf), self.peers.wake, self.traffic.wake)
+
+    def turn(self, now: float) -> bool:
+        """Let everything due happen; True when a decision may differ now."""
+        for each in self.dependencies:
+            if now >= each.wake or each.news:
+                each.turn(now)
+        self.peers.turn(now)
+        news = self.peers.news or any(each.news for each in self.dependencies)
+        for each in self.dependencies:
+            each.news = False
+        self.peers.news = False
+        return news or now >= self.traffic.wake
+
+    def opened(self, now: float) -> None:
+        """An incident has opened: ask what a disruptive step will depend on."""
+        for each in self.dependencies:
+            each.asked_since(now, ask=True)
+        self.peers.ask(now)
+        if self._storm is not None:
+            self._storm.failing(self._healer.name, now)
+
+    def closed(self) -> None:
+        """The incident is over."""
+        self.peers.rest()
+        if self._storm is not None:
+            self._storm.over(self._healer.name)
+
+    def asked_since(self, at: float) -> bool:
+        """Has everything answered that must be asked once before the first disruptive step?"""
+        answered = [each.asked_since(at, ask=True) for each in self.dependencies]  # every one is asked, whatever the first says
+        return all(answered) and self.peers.asked_since(at)
+
+    def facts(self, now: float, serving: bool) -> Dict[str, Optional[str]]:
+        """The facts that come from here."""
+        missing = self.peers.missing(self._healer.service.guard.min_available)
+        return {
+            "dependency": next((why for why in (each.down(now) for each in self.dependencies) if why is not None), None),
+            "peers_missing": missing,
+            "last_available": missing if serving else None,
+            "storm": self._storm.text(self._healer.name) if self._storm is not None else None,
+        }
+
+    def move_traffic(self, facts: Facts, now: float) -> None:
+        self.traffic.turn(facts, now)
+
+    def stop(self) -> None:
+        for each in self.dependencies:
+            each.stop()
+        self.peers.stop()
+        self.traffic.stop()
+        if self._storm is not None:
+            self._storm.concerned.remove(self._healer)
+
+    def to_data(self) -> Dict[str, Any]:
+        """The breakers, for the state file."""
+        return {each.rules.name: {**vars(each.state), "cause": each.state.cause} for each in self.dependencies}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Breakers survive a restart of the watchdog; one that cannot be read begins closed."""
+        for each in self.dependencies:
+            raw = data.get(each.rules.name)
+            if isinstance(raw, dict):
+                cause = Cause(raw["cause"]) if raw.get("cause") else None
+                each.restore(BreakerState(Breaker(raw["state"]), raw["failures"], raw["successes"], raw["since"], cause))
+
+
+def serving(service: Service, here: State, verdict: Verdict) -> bool:
+    """Does this instance answer well enough to be missed? By readiness where it has such a probe."""
+    if here is not State.RUNNING or verdict.started is not True or verdict.unready is not None:
+        return False
+    return verdict.failing is None or any(probe.role == "readiness" for probe in service.probes)
+
+
+def _asking(ask: Optional[Callable[[Dependency], Step]], rules: Dependency) -> Callable[[], Step]:
+    if ask is None:
+        raise ValueError("dependency %s: nothing here can ask it" % rules.name)
+    return lambda: ask(rules)
+
+
+def _nobody(url: str) -> Step:
+    raise ValueError("peer %s: nothing here can ask it" % url)
+
+
+__all__ = ["Surroundings", "Wiring", "serving"]
