@@ -32,6 +32,7 @@ from ._proc import bury, ending, exit_descriptor, signal_name, stuck
 
 STUCK_PER_PROGRAM = 5
 STUCK_IN_ALL = 20
+REHEARSED = b"rehearsed"
 _CHUNK = 65536
 
 
@@ -89,6 +90,7 @@ def _become(plan: Plan) -> None:
         stage = "exec"
         program = _find(plan.argv[0], plan.environment.get("PATH", PATH))
         if plan.rehearse:
+            os.write(plan.errors, REHEARSED)
             os._exit(0)
         os.execve(program, plan.argv, plan.environment)
     except BaseException as error:  # pylint: disable=broad-except  # whatever it is, it must reach the parent
@@ -363,4 +365,4 @@ def last_line(what: str, data: Mapping[str, object]) -> str:
     return what
 
 
-__all__ = ["Plan", "Run", "explain", "fork", "last_line", "pipe", "refuse_if_stuck"]
+__all__ = ["Plan", "REHEARSED", "Run", "explain", "fork", "last_line", "pipe", "refuse_if_stuck"]

@@ -21,7 +21,7 @@ from .._environment import CannotStart, account_for, base_environment, read_envi
 from .._host import Machine, Outcome, Step
 from .._proc import bury, keep_service
 from .._records.files import make_directory
-from .._spawn import Plan, explain, fork, pipe
+from .._spawn import REHEARSED, Plan, explain, fork, pipe
 
 LOG_LIMIT = 8 << 20
 
@@ -97,13 +97,15 @@ class _Launching(Machine):
             report = os.read(self.fd, 4096)
         except BlockingIOError:
             return
-        if report:
+        if report == REHEARSED:
+            bury(self._pid, self._launch.argv[0])
+            self.outcome = Outcome("ok", None, "%s can be started" % self._launch.argv[0])
+        elif report:
             bury(self._pid, self._launch.argv[0])
             self.outcome = explain(self._launch.argv, self._launch.cwd, report.decode("utf-8", "replace"))
         elif self._launch.rehearse:
-            code = bury(self._pid, self._launch.argv[0])
-            killed = Outcome("unknown", Reason.CANCELLED, "the rehearsal of %s was killed" % self._launch.argv[0])
-            self.outcome = Outcome("ok", None, "%s can be started" % self._launch.argv[0]) if code == 0 else killed
+            bury(self._pid, self._launch.argv[0])
+            self.outcome = Outcome("unknown", Reason.CANCELLED, "the rehearsal of %s was killed" % self._launch.argv[0])
         else:
             keep_service(self._pid, self._launch.background)
             self.outcome = Outcome("ok", None, "pid %d started" % self._pid, {"pid": self._pid})

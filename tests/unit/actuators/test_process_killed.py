@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -101,8 +102,10 @@ def test_killed_between_fork_and_record(host, tmp_path, mark, monkeypatch):
     genuine = identity.Registry.write
 
     def late(self, record):
+        signal.alarm(20)  # should this test fail, its child ends
         with open(held, "rb"):  # opens when somebody opens the other end: the child waits here, unrecorded
             genuine(self, record)
+        signal.alarm(0)
     monkeypatch.setattr(identity.Registry, "write", late)
     work = actuator.start()
     timed = work.send(None)
