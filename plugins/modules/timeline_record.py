@@ -98,11 +98,11 @@ options:
     type: str
 attributes:
   check_mode:
-    description:
-      - Says what would be recorded, and fails where recording would fail for the path or the event.
+    description: Says what would be recorded, and fails where recording would fail for the path or the event.
+    support: partial
+    details:
       - RV(event.seq) and RV(event.previous) hold if nobody else writes meanwhile. There is no RV(event.hash), because it
         depends on the time of the recording.
-    support: partial
   diff_mode:
     description: Shows the event that is added.
     support: full

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from .._core.errors import RecordError
 from .._core.redact import REDACTED, redact_text, secret_flag, secret_key, suspicious
@@ -36,10 +36,30 @@ _MAX_DEPTH = 16
 _MAX_ITEMS = 10000
 _MAX_NAME = 253
 _MAX_INTEGER = 1 << 256
-_names: Dict[str, str] = {}
+_known: Dict[Tuple[str, Optional[str], Optional[str], str, str], Tuple[Dict[str, Any], str]] = {}
 
-# ASCII only: a line looks the same in every terminal and locale, and any string Python can hold can be written.
-encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False).encode
+def _refuse(value: Any) -> Any:
+    raise TypeError("a %s cannot be recorded" % value.__class__.__name__)
+
+
+def _encoder() -> Callable[[Any], str]:
+    # ASCII only: a line looks the same in every terminal and locale, and any string Python can hold can be written.
+    whole = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False, check_circular=False)
+    # JSONEncoder makes this object anew for every call, which costs more than encoding an event. Elsewhere than in CPython there is none.
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return whole.encode
+    try:
+        chunks = make(None, _refuse, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, False)
+        if "".join(chunks({"a": [1, None]}, 0)) != '{"a":[1,null]}':
+            return whole.encode
+    except (TypeError, ValueError):
+        return whole.encode
+    return lambda value: "".join(chunks(value, 0))
+
+
+encode = _encoder()
+"""Compact JSON in ASCII. Raises TypeError, ValueError, RecursionError."""
 
 
 class EventRefused(RecordError):
@@ -52,23 +72,15 @@ def _one_of(word: str, value: Any, allowed: Tuple[str, ...]) -> None:
     raise EventRefused("Event %s %r is unknown.%s Known are: %s." % (word, value, hint, ", ".join(allowed)))
 
 
-def _quoted(word: str, value: Any) -> str:
-    """A name as it stands in the line. Hosts and services come again and again, so the answers are kept."""
-    text = _names.get(value) if isinstance(value, str) else None
-    if text is not None:
-        return text
+def _name(word: str, value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME or not value.isprintable():
         raise EventRefused("Event %s %.80r must be a string of 1 to %d printable characters." % (word, value, _MAX_NAME))
-    if len(_names) >= 1000:
-        _names.clear()
-    _names[value] = text = encode(_plain(value))
-    return text
+    return _plain(value)
 
 
 def _plain(text: str) -> str:
     """Exactly a str (no subclass), without lone surrogates: readers in other languages refuse those."""
-    if type(text) is not str:
-        text = str.__str__(text)
+    text = str.__str__(text)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -111,12 +123,10 @@ class _Cleaner:
     def _mapping(self, value: Mapping[Any, Any], path: str, depth: int) -> Dict[str, Any]:
         result: Dict[str, Any] = {}
         for key, item in value.items():
-            name = key if type(key) is str and key.isascii() else _plain(key if isinstance(key, str) else str(key))
+            name = _plain(key if isinstance(key, str) else str(key))
             # `tokens: 3` and `password: null` say nothing secret.
             if secret_key(name) and item is not None and not isinstance(item, (bool, int, float)):
                 result[name] = REDACTED
-            elif type(item) is int and -_MAX_INTEGER <= item <= _MAX_INTEGER:
-                result[name] = item
             else:
                 result[name] = self.clean(item, path + "." + name, depth + 1)
         return result
@@ -197,32 +207,42 @@ def draft(
     data: Optional[Mapping[str, Any]] = None,
 ) -> Draft:
     """Check and clean an event. `moment` is seconds since the epoch or an ISO point in time. Raises EventRefused."""
-    if type not in _TYPES:
-        _one_of("type", type, TYPES)
-    if source not in _SOURCES:
-        _one_of("source", source, SOURCES)
     try:
         timestamp = format_time(parse_time(moment) if isinstance(moment, str) else moment)
     except ValueError as error:
         raise EventRefused("Event timestamp: %s" % error) from error
-    fields: Dict[str, Any] = {"timestamp": timestamp, "host": host}
-    body = '"timestamp":"%s","host":%s' % (timestamp, _quoted("host", host))
-    if service is not None:
-        body = '%s,"service":%s' % (body, _quoted("service", service))
-        fields["service"] = service
-    if incident is not None:
-        body = '%s,"incident":%s' % (body, _quoted("incident", incident))
-        fields["incident"] = incident
-    body = '%s,"type":"%s","source":"%s"' % (body, type, source)
-    fields["type"] = type
-    fields["source"] = source
+    try:
+        known, text = _known[host, service, incident, type, source]
+    except (KeyError, TypeError):
+        known, text = _check(host, service, incident, type, source)
+    fields = {"timestamp": timestamp, **known}
+    body = '"timestamp":"%s",%s' % (timestamp, text)
     if data is not None:
-        if not isinstance(data, Mapping):
+        if not isinstance(data, (dict, Mapping)):
             raise EventRefused("Event data is a %s; expected an object (key: value)." % data.__class__.__name__)
         if data:
             fields["data"], text = _encode_data(data)
             body = '%s,"data":%s' % (body, text)
     return Draft(fields, body)
+
+
+def _check(host: str, service: Optional[str], incident: Optional[str], type: str, source: str) -> Tuple[Dict[str, Any], str]:
+    """The fields that come again and again in an incident, checked, and their JSON; remembered. Raises EventRefused."""
+    if not isinstance(type, str) or type not in _TYPES:
+        _one_of("type", type, TYPES)
+    if not isinstance(source, str) or source not in _SOURCES:
+        _one_of("source", source, SOURCES)
+    fields = {"host": _name("host", host)}
+    if service is not None:
+        fields["service"] = _name("service", service)
+    if incident is not None:
+        fields["incident"] = _name("incident", incident)
+    fields["type"] = _plain(type)
+    fields["source"] = _plain(source)
+    if len(_known) >= 1000:
+        _known.clear()
+    _known[host, service, incident, type, source] = answer = fields, encode(fields)[1:-1]
+    return answer
 
 
 KEYS: List[str] = ["seq", "timestamp", "host", "service", "incident", "type", "source", "data", "previous"]

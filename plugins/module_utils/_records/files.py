@@ -75,7 +75,7 @@ class Owner:
         if not isinstance(data, Mapping):
             raise ValueError("owner is %s, not an object" % type(data).__name__)
         pid, start, boot = data.get("pid"), data.get("start_time"), data.get("boot_id")
-        if type(pid) is not int or type(start) is not int or not isinstance(boot, str) or not 0 < pid < 1 << 31:
+        if not isinstance(pid, int) or not isinstance(start, int) or pid is True or not 0 < pid < 1 << 31 or not isinstance(boot, str):
             raise ValueError("owner needs pid, start_time (integers) and boot_id")
         return cls(pid, start, boot)
 

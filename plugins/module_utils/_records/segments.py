@@ -54,14 +54,12 @@ def _small_sha256() -> Callable[..., Any]:
     return found
 
 
-_hash: List[Callable[..., Any]] = []
+_sha256 = _small_sha256()
 
 
 def digest(line: bytes) -> str:
     """SHA-256 of a line's bytes, without the newline, in hex."""
-    if not _hash:
-        _hash.append(_small_sha256())
-    value: str = _hash[0](line).hexdigest()
+    value: str = _sha256(line).hexdigest()
     return value
 
 
@@ -99,12 +97,12 @@ def parse(line: bytes) -> Dict[str, Any]:
         raise ValueError("nested too deeply") from error
     if end != len(text):
         raise ValueError("something follows the event on its line")
-    if type(event) is not dict:
+    if not isinstance(event, dict):
         raise ValueError("not a JSON object")
     seq, previous = event.get("seq"), event.get("previous")
-    if type(seq) is not int or seq < 1:
+    if not isinstance(seq, int) or seq is True or seq < 1:
         raise ValueError("seq is %.40r, expected a number from 1" % (seq,))
-    if type(previous) is not str or _HEX.fullmatch(previous) is None:
+    if not isinstance(previous, str) or _HEX.fullmatch(previous) is None:
         raise ValueError("previous is %.80r, expected 64 hex digits" % (previous,))
     return event
 

@@ -30,26 +30,34 @@ _PENDING = ".pending"
 class _Tail:
     """What this process knows of the last segment; true as long as the file still has this identity and size."""
 
-    __slots__ = ("number", "path", "following", "descriptor", "device", "inode", "size", "seq", "hash")
+    __slots__ = ("number", "path", "descriptor", "device", "inode", "size", "seq", "hash", "turn", "looked")
 
-    def __init__(self, number: int, path: str, following: str, descriptor: int, head: Head) -> None:
+    def __init__(self, number: int, path: str, descriptor: int, head: Head, turn: int) -> None:
         found = os.fstat(descriptor)
         self.number = number
         self.path = path
-        self.following = following
         self.descriptor = descriptor
         self.device = found.st_dev
         self.inode = found.st_ino
         self.size = found.st_size
         self.seq, self.hash = head
+        self.turn = turn
+        self.looked = time.monotonic()
 
-    def still_true(self) -> bool:
+    def still_true(self, lock: int) -> bool:
+        """Has nobody else written, begun a segment or removed this one? That somebody moved it away is looked for every 10 ms."""
+        found = os.fstat(self.descriptor)
+        if found.st_size != self.size or not found.st_nlink or os.lseek(lock, 0, os.SEEK_END) != self.turn:
+            return False
+        now = time.monotonic()
+        if now - self.looked < 0.01:
+            return True
+        self.looked = now
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
             return False
-        same = found.st_size == self.size and found.st_ino == self.inode and found.st_dev == self.device
-        return same and not os.access(self.following, os.F_OK)
+        return found.st_ino == self.inode and found.st_dev == self.device
 
     @property
     def head(self) -> Head:
@@ -187,7 +195,7 @@ class Timeline:
             lock_file(lock, os.path.join(self.directory, ".lock"), wait)
         try:
             tail = self._tail
-            if tail is None or not tail.still_true():
+            if tail is None or not tail.still_true(lock):
                 tail = self._load()
             return put(tail, events)
         finally:
@@ -222,31 +230,37 @@ class Timeline:
     def _line(self, tail: _Tail, line: bytes, count: int = 1, last: str = "") -> None:
         """Write one line (or `count`, the last one's hash being `last`). Raises OSError; the file then ends where it ended."""
         try:
-            self._attempt(tail, line)
+            written = os.write(tail.descriptor, line)
         except OSError as error:
-            if error.errno not in _FULL or self._ballast is None or not self._ballast.release():
-                raise
-            self._attempt(tail, line)
+            self._make_room(error)
+            written = os.write(tail.descriptor, line)
+        if written != len(line):
+            # A full disk takes what fits; the rest of the line would follow later, or never.
+            os.ftruncate(tail.descriptor, tail.size)
+            self._make_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            if os.write(tail.descriptor, line) != len(line):
+                os.ftruncate(tail.descriptor, tail.size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         tail.size += len(line)
         tail.seq += count
         tail.hash = last or digest(line[:-1])
         if self._ballast is not None and not self._ballast.reserved:
             self._ballast.keep()
 
-    @staticmethod
-    def _attempt(tail: _Tail, line: bytes) -> None:
-        if os.write(tail.descriptor, line) != len(line):
-            # A full disk takes what fits; the rest of the line would follow later, or never.
-            os.ftruncate(tail.descriptor, tail.size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def _make_room(self, error: OSError) -> None:
+        """Give the ballast back if that helps against `error`, which is raised if it does not."""
+        if error.errno not in _FULL or self._ballast is None or not self._ballast.release():
+            raise error
 
     def _say(self, tail: _Tail, type: str, data: Dict[str, Any]) -> None:
         """An event of the timeline about itself."""
         self._line(tail, draft(self.host, self.clock(), type, data=data).line(tail.seq + 1, tail.hash))
 
     def _roll(self, tail: _Tail) -> _Tail:
-        # The old segment must be whole before the new one refers to it.
+        # The old segment must be whole before the new one refers to it. Other writers see by the lock file's length, one byte
+        # a segment begun, that the one they know is the last no more.
         os.fdatasync(tail.descriptor)
+        os.pwrite(self._lock, b"+", os.lseek(self._lock, 0, os.SEEK_END))
         tail = self._open(tail.number + 1, tail.head, create=True)
         self._prune(tail)
         return tail
@@ -263,7 +277,7 @@ class Timeline:
                 raise
         if self._tail is not None:
             os.close(self._tail.descriptor)
-        self._tail = _Tail(number, path, segment_path(self.directory, number + 1), descriptor, head)
+        self._tail = _Tail(number, path, descriptor, head, os.lseek(self._lock, 0, os.SEEK_END))
         return self._tail
 
     def _load(self) -> _Tail:
@@ -307,8 +321,7 @@ class Timeline:
         try:
             write_new(aside + _PENDING, junk)
         except OSError as error:
-            if error.errno not in _FULL or self._ballast is None or not self._ballast.release():
-                raise
+            self._make_room(error)
             write_new(aside + _PENDING, junk)
         sync_directory(self.directory)
         descriptor = os.open(segment.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
