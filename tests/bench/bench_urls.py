@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A hundred URLs in one task of health_probe against a loop over ansible.builtin.uri: wall time of whole ansible-playbook runs.
+
+    python tests/bench/bench_urls.py
+
+Takes about a minute, nearly all of it in the loop. Needs ansible-core beside this interpreter, and nginx if it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from bench_probes import ROOT, row, target
+
+URLS = 100
+MUST_RATIO = 40.0
+OUR_RUNS = 3
+
+
+def playbook(task: Dict[str, Any]) -> str:
+    return json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}])
+
+
+def collections(folder: str) -> str:
+    """A path on which the collection is found: where it is installed, else one that leads to the checkout."""
+    if ROOT.parts[-3:-1] == ("ansible_collections", "faultline"):
+        return str(ROOT.parents[2])
+    place = pathlib.Path(folder, "ansible_collections", "faultline")
+    place.mkdir(parents=True)
+    (place / "selfheal").symlink_to(ROOT)
+    return folder
+
+
+def run(folder: str, name: str, task: Dict[str, Any], environment: Dict[str, str]) -> float:
+    path = pathlib.Path(folder, name)
+    path.write_text(playbook(task))
+    program = pathlib.Path(sys.executable).with_name("ansible-playbook")
+    began = time.monotonic()
+    done = subprocess.run([str(program), "-i", "localhost,", str(path)], env=environment, capture_output=True, text=True, check=False)
+    took = time.monotonic() - began
+    if done.returncode:
+        raise SystemExit("%s failed:\n%s%s" % (name, done.stdout, done.stderr))
+    return took
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="selfheal-bench-") as folder, target(folder) as (_name, port):
+        environment = dict(
+            os.environ,
+            ANSIBLE_COLLECTIONS_PATH=collections(folder),
+            ANSIBLE_LOCALHOST_WARNING="false",
+            ANSIBLE_PYTHON_INTERPRETER=sys.executable,
+        )
+        urls = ["http://127.0.0.1:%d/%d" % (port, index) for index in range(URLS)]
+        ours = {"faultline.selfheal.health_probe": {"targets": [{"name": url, "http": {"url": url}} for url in urls]}}
+        theirs = {"ansible.builtin.uri": {"url": "{{ item }}"}, "loop": urls}
+        mine = statistics.median(run(folder, "ours.json", ours, environment) for _run in range(OUR_RUNS))
+        other = run(folder, "theirs.json", theirs, environment)
+    ratio = other / mine
+    print("| what | ours | anchor | ratio | must | ok |\n|---|---|---|---|---|---|")
+    must = "≥ %g ×" % MUST_RATIO
+    held = row("%d URLs in one task" % URLS, "%.2f s" % mine, "loop over uri %.1f s" % other, "%.0f" % ratio, must, ratio >= MUST_RATIO)
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
