@@ -33,6 +33,7 @@ class Board:
         self.ledger = ledger
         self.head = head
         self.uptimes: Dict[str, view.Uptime] = {}
+        self._proven: Dict[str, str] = {}
         self.cycles = 0
         self.last_cycle = 0.0
         self.loaded = False
@@ -53,6 +54,8 @@ class Board:
             self.uptimes[healer.name] = view.Uptime(state, now)
         elif uptime.state != state:
             uptime.become(state, now)
+        if healer.watch.verdict.well_since is not None and healer.memory.instance is not None:
+            self._proven[healer.name] = healer.memory.instance
 
     def unseen(self, name: str) -> None:
         """A service is not watched at present."""
@@ -64,6 +67,7 @@ class Board:
         """A service is no longer in the contracts."""
         self.uptimes.pop(name, None)
         self.unsupported.pop(name, None)
+        self._proven.pop(name, None)
 
     def cycle(self) -> None:
         self.cycles += 1
@@ -105,18 +109,29 @@ class Board:
         return self._unsupported(name) if name in self.unsupported else None
 
     def _service(self, healer: Healer, now: float) -> Dict[str, Any]:
-        return view.service(healer, self.uptimes.get(healer.name), self.hold(healer.name), now, self._host.wall() - now)
+        uptime, hold = self.uptimes.get(healer.name), self.hold(healer.name)
+        return view.service(healer, self.ready_for_traffic(healer), uptime, hold, now, self._host.wall() - now)
+
+    def ready_for_traffic(self, healer: Healer) -> bool:
+        """Is the service well, and has its present instance answered well once?
+
+        By the kubelet's rules liveness begins as healthy, but traffic must not be sent to what has not answered yet. An instance that the
+        watchdog before us already knew is believed, or every restart of the watchdog would drain its host.
+        """
+        instance = healer.memory.instance
+        known = instance in (self._proven.get(healer.name), self.ledger.taken_up.get(healer.name))
+        return instance is not None and known and healer.state in view.WELL
 
     def _unsupported(self, name: str) -> Dict[str, Any]:
         service, problem = self.unsupported[name]
         return view.unwatched(service, "unsupported", "%s is not watched: %s" % (name, problem))
 
-    def state(self, name: str) -> Optional[str]:
-        """Just a service's state: what load balancers ask all the time."""
+    def readiness(self, name: str) -> Optional[Tuple[bool, str]]:
+        """Just whether a service is ready, and its state: what load balancers ask all the time. None when there is none of that name."""
         healer = self.rounds.find(name)
         if healer is not None:
-            return str(healer.state)
-        return "unknown" if name in self.rounds.broken or name in self.unsupported else None
+            return self.ready_for_traffic(healer), str(healer.state)
+        return (False, "unknown") if name in self.rounds.broken or name in self.unsupported else None
 
     def summary(self) -> Dict[str, Any]:
         """The whole host."""

@@ -84,10 +84,10 @@ class Endpoints:
         return _json(found) if found is not None else _no_service(name)
 
     def _service_ready(self, name: str) -> Response:
-        state = self._board.state(name)
-        if state is None:
+        found = self._board.readiness(name)
+        if found is None:
             return _no_service(name)
-        ready = state in ("healthy", "degraded")
+        ready, state = found
         return _json({"service": name, "ready": ready, "state": state}, 200 if ready else 503)
 
     def _artifacts(self, request: Request) -> Response:

@@ -37,6 +37,8 @@ class Ledger(Records):
         self.incidents: Dict[str, int] = {}
         self.recoveries: Dict[str, Histogram] = {}
         self.events = 0
+        self.taken_up: Dict[str, str] = {}
+        """By service: the instance that a process before this one knew."""
         self._records = records
         self._told = told
         self._under_way: Dict[str, List[Any]] = {}
@@ -59,7 +61,11 @@ class Ledger(Records):
         self._settle(service, data)
 
     def load(self, service: str) -> Optional[Stored]:
-        return self._records.load(service)
+        stored = self._records.load(service)
+        instance = (stored.data.get("memory") or {}).get("instance") if stored is not None and stored.same_boot else None
+        if instance is not None:
+            self.taken_up[service] = str(instance)
+        return stored
 
     def unwritable(self) -> Optional[str]:
         return self._records.unwritable()

@@ -74,7 +74,7 @@ def probes(healer: Healer, offset: float) -> List[Dict[str, Any]]:
     return found
 
 
-def service(healer: Healer, uptime: Optional[Uptime], hold: Optional[str], now: float, offset: float) -> Dict[str, Any]:
+def service(healer: Healer, ready: bool, uptime: Optional[Uptime], hold: Optional[str], now: float, offset: float) -> Dict[str, Any]:
     """One service: its state and what is being done about it."""
     answer = explain.now(healer)
     shown = probes(healer, offset)
@@ -85,7 +85,7 @@ def service(healer: Healer, uptime: Optional[Uptime], hold: Optional[str], now: 
     return {
         "name": healer.name,
         "state": answer["state"],
-        "ready": State(answer["state"]) in WELL,
+        "ready": ready,
         "rung": answer["rung"],
         "reason": answer["reason"],
         "sentence": answer["sentence"],
