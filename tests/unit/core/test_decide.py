@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 import pytest
 
@@ -77,7 +77,7 @@ class Row(NamedTuple):
     do: Do
     reason: Optional[Reason] = None
     until: Optional[float] = None
-    more: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    more: Mapping[str, Any] = {}
     service: Service = WEB
 
 

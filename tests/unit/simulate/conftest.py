@@ -8,6 +8,9 @@ from __future__ import annotations
 import pathlib
 import sys
 
+import pytest
+
 HERE = str(pathlib.Path(__file__).resolve().parent)
 if HERE not in sys.path:
     sys.path.insert(0, HERE)
+pytest.register_assert_rewrite("story")

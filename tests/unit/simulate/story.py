@@ -11,6 +11,7 @@ What happens::
     400   instance web                        somebody else started a new one
     300   hold web for 60                     an operator: hold, unhold, approve, ack, stop, start
     90    lease web for 40                    somebody else acts on it
+    50    dependency payments bad             what it depends on answers so from now on
     450   crash                               the watchdog dies and is back a second later
 
 What the timeline says (seconds, event, and what matters of its data)::
@@ -107,6 +108,8 @@ def entry(line: str) -> dict[str, Any]:
         made.update(operator=words[0], **({"service": words[1]} if len(words) > 1 else {}))
     elif words[0] == "crash":
         made.update(crash="watchdog")
+    elif words[0] == "dependency":
+        made.update(dependency=words[1], result=words[2])
     elif words[0] in ("gone", "instance", "lease"):
         made[words[0]] = words[1]
     elif words[0] == "does":
@@ -128,7 +131,7 @@ def written_out(event: dict[str, Any]) -> str:
         words.append("%d" % data["attempt"])
     if event["type"] == "recover":
         words += ["at", _seconds(data["recovery_time"]), "took", "%g" % (data["recovery_duration_ms"] / 1000)]
-    elif event["type"] in (*RUNGS, "failure", "page", "blocked", "page_resolved"):
+    elif event["type"] in (*RUNGS, "failure", "page", "blocked", "page_resolved", "failover", "failback"):
         words.append(data["reason"])
     if event["type"] == "failure":
         words += ["since", _seconds(data["failure_time"])]

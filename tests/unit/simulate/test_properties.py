@@ -21,6 +21,9 @@ ORDER = ("restart", "redeploy", "rollback")
 EVENTS_OF_ACTIONS = ("start", *ORDER)
 
 
+KINDS = [*["probe"] * 4, *["hold", "gone", "crash", "action"] * 2, "instance", "operator", "lease"]
+
+
 def moments() -> Any:
     return st.integers(0, int(END * 2)).map(lambda half: half / 2)
 
@@ -67,7 +70,7 @@ def contracts(draw: Any) -> dict[str, Any]:
 @st.composite
 def entries(draw: Any, probes: tuple[str, ...]) -> dict[str, Any]:
     at = draw(moments())
-    kind = draw(st.sampled_from(["probe"] * 5 + ["action", "action", "gone", "instance", "operator", "crash", "lease"]))
+    kind = draw(st.sampled_from(KINDS))
     if kind == "probe":
         result = draw(st.sampled_from(["ok", "bad", "hang", "slow", "unknown"]))
         return {"at": at, "probe": "web/" + draw(st.sampled_from(probes)), "result": result}
@@ -80,9 +83,10 @@ def entries(draw: Any, probes: tuple[str, ...]) -> dict[str, Any]:
             "heals": draw(st.booleans()),
         }
     if kind == "operator":
-        verb = draw(st.sampled_from(["hold", "unhold", "approve", "ack", "stop", "start"]))
-        length = {"for": draw(st.sampled_from([5, 60]))} if verb == "hold" and draw(st.booleans()) else {}
-        return {"at": at, "operator": verb, "service": "web", **length}
+        return {"at": at, "operator": draw(st.sampled_from(["unhold", "approve", "ack", "stop", "start"])), "service": "web"}
+    if kind == "hold":
+        length = draw(st.sampled_from([{}, {"for": 5}, {"for": 60}]))
+        return {"at": at, "operator": "hold", "service": "web", **length}
     if kind == "lease":
         return {"at": at, "lease": "web", "for": draw(st.sampled_from([0, 30]))}
     return {"at": at, kind: "watchdog" if kind == "crash" else "web"}
@@ -92,7 +96,9 @@ def entries(draw: Any, probes: tuple[str, ...]) -> dict[str, Any]:
 def plays(draw: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     changes = draw(contracts())
     roles = tuple(probe["role"] for probe in changes["probes"])
-    return changes, draw(st.lists(entries(roles), min_size=1, max_size=14))
+    fault = {"at": draw(st.sampled_from([0.0, 0.5, 20.0])), "probe": "web/liveness", "result": draw(st.sampled_from(["ok", "bad", "hang"]))}
+    long = [{"at": 0.0, "action": "web/restart", "takes": 40}] if draw(st.booleans()) else []
+    return changes, [fault, *long, *draw(st.lists(entries(roles), max_size=14))]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example], derandomize=True)
@@ -133,7 +139,7 @@ def _proof_before_disruption(web: model.Service, actions: list[dict[str, Any]], 
 
 
 def _one_at_a_time(seen: Witness) -> None:
-    for before, after in itertools.pairwise(seen.deeds):
+    for before, after in zip(seen.deeds, seen.deeds[1:]):
         assert before.ends <= after.begun, "%s began while %s ran" % (after, before)
 
 
@@ -196,7 +202,8 @@ def _recoveries(told: Told) -> None:
 def _the_timeline(told: Told) -> None:
     assert [event["seq"] for event in told.events] == list(range(1, len(told.events) + 1))
     assert [event["at"] for event in told.events] == sorted(event["at"] for event in told.events)
-    for before, after in itertools.pairwise(told.of("blocked", "recover", *EVENTS_OF_ACTIONS, "failure")):
+    steps = told.of("blocked", "recover", *EVENTS_OF_ACTIONS, "failure")
+    for before, after in zip(steps, steps[1:]):
         if before["type"] == after["type"] == "blocked":
             assert before["data"]["reason"] != after["data"]["reason"], "blocked for the same reason twice: %s" % before["data"]["reason"]
 
