@@ -170,15 +170,17 @@ class Cursor:
         finally:
             os.close(descriptor)
 
-    def _lines(self, block: bytes) -> List[Dict[str, Any]]:
+    def _lines(self, block: bytes) -> Optional[List[Dict[str, Any]]]:
         whole = block.rfind(b"\n") + 1
         self._offset += whole
-        events = []
-        for line in block[:whole].split(b"\n"):
-            event = _event(line, None, None, None) if line else None
-            if event is not None and event["seq"] > self.seq:
-                events.append(event)
-                self.seq = event["seq"]
+        found = [_event(line, None, None, None) for line in block[:whole].split(b"\n") if line]
+        known = [event for event in found if event is not None]
+        if known and known[-1]["seq"] < self.seq:
+            # Older than what was shown already: another log stands here.
+            return None
+        events = [event for event in known if event["seq"] > self.seq]
+        if events:
+            self.seq = events[-1]["seq"]
         return events
 
     def _find(self) -> List[Dict[str, Any]]:
