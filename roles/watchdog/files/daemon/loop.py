@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .._core.errors import ContractError, SelfhealError
@@ -185,6 +186,7 @@ class Watchdog:
             self.log.say("refused, the old contracts stay in force: %s" % self.board.refused, ERROR)
         else:
             self.endpoints.token = token
+            self.board.config = replace(self.config, mode_ceiling=config.mode_ceiling)
             self._take(config, services)
         self._changed = True
         self.notifier.ready(self.board.sentence())
