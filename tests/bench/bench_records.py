@@ -86,7 +86,7 @@ def in_turn(ours: Callable[[], None], anchor: Callable[[], None], rounds: int, c
         pair = [("ours", ours), ("anchor", anchor)]
         for name, call in pair[:: 1 if turn % 2 else -1]:
             begin = time.perf_counter()
-            for _ in range(count):
+            for _turn in range(count):
                 call()
             rates[name].append(count / (time.perf_counter() - begin))
     ratios = [one / other for one, other in zip(rates["ours"], rates["anchor"])]

@@ -38,6 +38,7 @@ _MAX_NAME = 253
 _MAX_INTEGER = 1 << 256
 _known: Dict[Tuple[str, Optional[str], Optional[str], str, str], Tuple[Dict[str, Any], str]] = {}
 
+
 def _refuse(value: Any) -> Any:
     raise TypeError("a %s cannot be recorded" % value.__class__.__name__)
 

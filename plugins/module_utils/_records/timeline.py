@@ -142,7 +142,20 @@ class Timeline:
         if not self._threads.acquire(False) and not self._threads.acquire(timeout=max(wait, 0.001)):
             raise RecordError("Waited %.1f s for another thread that writes to the timeline %s" % (wait, self.directory))
         try:
-            written = self._write(put, events, wait)
+            if self._pid != os.getpid() or self._lock < 0:
+                self._open_lock()
+            lock = self._lock
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock_file(lock, os.path.join(self.directory, ".lock"), wait)
+            try:
+                tail = self._tail
+                if tail is None or not tail.still_true(lock):
+                    tail = self._load()
+                written = put(tail, events)
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
             if durable and self._tail is not None:
                 os.fdatasync(self._tail.descriptor)
             return written
@@ -170,7 +183,7 @@ class Timeline:
         with self._threads:
             self._forget()
 
-    # Everything below runs under self._threads; from _write on also under the file lock.
+    # Everything below runs under self._threads; from _put on also under the file lock.
 
     def _forget(self) -> None:
         if self._tail is not None:
@@ -181,27 +194,12 @@ class Timeline:
             os.close(self._lock)
             self._lock = -1
 
-    def _write(self, put: Callable[[_Tail, Any], Any], events: Any, wait: float) -> Any:
-        lock = self._lock
-        if lock < 0 or self._pid != os.getpid():
-            # A forked child shares its parent's open lock file, and with it the lock: it needs its own.
-            self._forget()
-            make_directory(self.directory, 0o750)
-            self._lock = lock = open_lock(os.path.join(self.directory, ".lock"))
-            self._pid = os.getpid()
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock_file(lock, os.path.join(self.directory, ".lock"), wait)
-        try:
-            tail = self._tail
-            if tail is None or not tail.still_true(lock):
-                tail = self._load()
-            return put(tail, events)
-        finally:
-            # After an error the lock file may be closed already, which unlocks as well.
-            if self._lock == lock:
-                fcntl.flock(lock, fcntl.LOCK_UN)
+    def _open_lock(self) -> None:
+        # A forked child shares its parent's open lock file, and with it the lock: it needs its own.
+        self._forget()
+        make_directory(self.directory, 0o750)
+        self._lock = open_lock(os.path.join(self.directory, ".lock"))
+        self._pid = os.getpid()
 
     def _put(self, tail: _Tail, event: Draft) -> Dict[str, Any]:
         previous = tail.hash

@@ -132,7 +132,7 @@ def test_on_a_full_disk_append_says_so_and_leaves_the_log_whole(small_disk):
     timeline.append("note")
     fill(folder)
     with pytest.raises(RecordError, match=r"No space left on device \(ENOSPC\)"):
-        for _ in range(50):
+        for _turn in range(50):
             timeline.append("note", data={"text": "x" * 1000})
     found = verify(str(folder / "t"))
     assert (found.valid, found.first_bad) == (True, None)
@@ -147,11 +147,11 @@ def test_the_ballast_is_given_back_on_a_full_disk_and_taken_again(small_disk):
     assert (folder / "t" / ".ballast").stat().st_blocks * 512 >= 1024 * 1024
     fill(folder)
     timeline = Timeline(str(folder / "t"), "web1")
-    for _ in range(500):
+    for _turn in range(500):
         timeline.append("note", data={"text": "x" * 1000})
     assert not (folder / "t" / ".ballast").exists()
     with pytest.raises(RecordError, match="ENOSPC"):
-        for _ in range(1000):
+        for _turn in range(1000):
             timeline.append("note", data={"text": "x" * 1000})
     (folder / "filler").unlink()
     Timeline(str(folder / "t"), "web1").append("note")
@@ -251,7 +251,7 @@ def test_the_recorder_does_not_wait_for_the_lock_twice(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         assert recorder.record("note") is None
         begin = time.monotonic()
-        for _ in range(20):
+        for _turn in range(20):
             recorder.record("note")
         assert time.monotonic() - begin < 0.3
     assert (recorder.flush(), read(str(tmp_path), limit=1)[0]["seq"]) == (True, 23)

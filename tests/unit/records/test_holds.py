@@ -90,10 +90,10 @@ def test_the_red_button_holds_by_its_mere_presence(holds, tmp_path, kind):
     """Whatever stands at <etc>/hold holds everything, and release removes it."""
     button = tmp_path / "etc" / "hold"
     {
-        "empty": lambda: button.touch(),
+        "empty": button.touch,
         "garbled": lambda: button.write_bytes(b"\xff{"),
         "list": lambda: button.write_text("[1]"),
-        "directory": lambda: button.mkdir(),
+        "directory": button.mkdir,
         "dangling": lambda: button.symlink_to("/nowhere"),
         "link": lambda: button.symlink_to("/etc/hostname"),
         "pipe": lambda: os.mkfifo(button),
@@ -196,11 +196,11 @@ def test_of_many_who_ask_exactly_one_gets_the_approval(tmp_path, spawn):
 
     approvals = Approvals(str(tmp_path))
     stop = tmp_path / "stop"
-    children = [spawn(CONSUMER, str(tmp_path), str(stop), stdin=subprocess.PIPE) for _ in range(4)]
+    children = [spawn(CONSUMER, str(tmp_path), str(stop), stdin=subprocess.PIPE) for _turn in range(4)]
     for child in children:
         assert child.stdout.readline() == b"ready\n"
         child.stdin.close()
-    for _ in range(200):
+    for _turn in range(200):
         approvals.approve("web", "ada")
         until = time.monotonic() + 10
         while approvals.peek("web") is not None and time.monotonic() < until:

@@ -82,7 +82,7 @@ def test_following_shows_every_event_once(timeline, tmp_path):
 
 def test_following_begins_where_it_is_told(timeline, tmp_path):
     """After a given seq, or after the present end."""
-    for _ in range(5):
+    for _turn in range(5):
         timeline.append("note")
     after, end = Cursor(str(tmp_path), 3), Cursor(str(tmp_path))
     timeline.append("note")
@@ -91,7 +91,7 @@ def test_following_begins_where_it_is_told(timeline, tmp_path):
 
 def test_following_survives_a_log_begun_anew(timeline, tmp_path):
     """When the log was deleted and starts again, the new events are shown."""
-    for _ in range(5):
+    for _turn in range(5):
         timeline.append("note")
     cursor = Cursor(str(tmp_path))
     cursor.new()

@@ -132,7 +132,7 @@ def test_large_data_is_cut_with_a_mark(tmp_path):
     timeline.append("note", data={"log": "x" * 1000000, "exit": 1})
     timeline.append("note", data={"log": "\u00fc" * 1000000})
     timeline.append("note", data={"key%d" % number: "y" * 50 for number in range(9000)})
-    timeline.append("note", data={"rows": [["z"] for _ in range(30000)]})
+    timeline.append("note", data={"rows": [["z"] for _turn in range(30000)]})
     found = lines(tmp_path)
     assert max(map(len, found)) <= 65536 + 256
     assert json.loads(found[0])["data"] == {"log": "x" * 8192 + "...[cut, 1000000 characters]", "exit": 1}
@@ -192,7 +192,7 @@ def test_a_repair_that_was_killed_before_it_was_recorded_is_recorded_later(tmp_p
 def test_a_log_that_became_shorter_under_a_running_writer_is_told_C67(tmp_path):
     """A writer that knows a later head than the disk has says so in the log."""
     timeline = Timeline(str(tmp_path), "web1")
-    for _ in range(3):
+    for _turn in range(3):
         last = timeline.append("note")
     (tmp_path / "000001.jsonl").unlink()
     timeline.append("note")
@@ -285,12 +285,12 @@ def test_a_forked_child_takes_a_lock_of_its_own(tmp_path):
     child = os.fork()
     if not child:
         try:
-            for _ in range(200):
+            for _turn in range(200):
                 timeline.append("note", data={"who": "child"})
         except BaseException:
             os._exit(1)
         os._exit(0)
-    for _ in range(200):
+    for _turn in range(200):
         timeline.append("note", data={"who": "parent"})
     assert os.waitpid(child, 0)[1] == 0
     assert (verify(str(tmp_path)).valid, verify(str(tmp_path)).events) == (True, 401)
@@ -299,7 +299,7 @@ def test_a_forked_child_takes_a_lock_of_its_own(tmp_path):
 def test_threads_of_one_process_write_at_once(tmp_path):
     """One timeline object serves any number of threads."""
     timeline = Timeline(str(tmp_path), "web1")
-    threads = [threading.Thread(target=lambda: [timeline.append("note") for _ in range(50)]) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: [timeline.append("note") for _turn in range(50)]) for _turn in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -205,7 +205,7 @@ def test_a_rewrite_of_the_same_length_is_shown_against_an_anchor_C67(log, tmp_pa
     """A log written anew with the same number of events has another hash at the anchor's seq."""
     anchor = head(str(log))
     timeline = Timeline(str(tmp_path / "new"), "web1", ballast=False)
-    for _ in range(COUNT + 5):
+    for _turn in range(COUNT + 5):
         timeline.append("note")
     assert verify(str(tmp_path / "new")).valid is True
     found = verify(str(tmp_path / "new"), anchor)
@@ -226,7 +226,7 @@ def test_an_anchor_whose_event_was_pruned_is_not_called_good(tmp_path):
     """When retention removed the anchor's event the answer is: cannot tell; the last removed one can still be told."""
     timeline = Timeline(str(tmp_path), "web1", segment_size=2000, retention=6000, ballast=False)
     heads = []
-    for _ in range(60):
+    for _turn in range(60):
         event = timeline.append("note")
         heads.append(Head(event["seq"], event["hash"]))
     first = verify(str(tmp_path)).pruned
