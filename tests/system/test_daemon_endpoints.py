@@ -84,7 +84,7 @@ def test_off_loopback_a_token_is_needed_for_all_but_two_paths(bed: Any) -> None:
 
 
 def test_hostile_clients_delay_no_probe_and_crash_nothing(bed: Any) -> None:
-    """Rubbish, floods and clients that never finish, for four seconds: probes keep their second, questions are answered, memory stays small."""
+    """Four seconds of rubbish and clients that never finish: probes keep their second, questions get answers, memory stays small."""
     bed.contracts(bed.service())
     watchdog = bed.watch()
     bed.healthy()
@@ -103,7 +103,8 @@ def test_hostile_clients_delay_no_probe_and_crash_nothing(bed: Any) -> None:
                 held.append(client)
                 client.settimeout(0.2)
                 client.sendall(dice.choice([
-                    dice.randbytes(dice.randrange(1, 2000)), b"G", b"GET / HTTP/1.1\r\nX: " + b"a" * 9000, b"GET /metrics HTTP/1.1\r\n\r\n" * 20,
+                    dice.randbytes(dice.randrange(1, 2000)), b"G", b"GET / HTTP/1.1\r\nX: " + b"a" * 9000,
+                    b"GET /metrics HTTP/1.1\r\n\r\n" * 20,
                     b"GET /%00%ff?%=%&limit=-1 HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"",
                 ]))
             except OSError:

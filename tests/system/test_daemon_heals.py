@@ -41,7 +41,7 @@ def test_a_hung_service_is_restarted_and_the_old_process_is_gone(bed: Any) -> No
 
 
 def test_it_is_killed_in_the_middle_and_goes_on(bed: Any) -> None:
-    """C11 C37: kill -9 of the watchdog during an incident: the service lives on, and its successor goes on at the next attempt, same failure_time."""
+    """C11 C37: kill -9 of the watchdog in an incident: the service lives on; the next one makes the next attempt, same failure_time."""
     bed.contracts(bed.service(ladder=[{"rung": "restart", "attempts": 3, "timeout": 3}]))
     watchdog = bed.watch()
     bed.healthy()

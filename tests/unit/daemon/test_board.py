@@ -12,11 +12,12 @@ import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
+
 from selfheal._core.contract import parse_services
 from selfheal._core.model import WatchdogConfig
 from selfheal._engine.healer import Healer
 from selfheal._engine.simulation import MemoryRecords
-from selfheal._engine.world import ScriptedActuator, World
+from selfheal._engine.world import Ask, ScriptedActuator, World
 from selfheal._records.segments import Head
 from selfheal.daemon import metrics, page, view
 from selfheal.daemon.board import Board
@@ -49,11 +50,10 @@ class Stage:
         self.board.loaded = True
 
     def build(self, service: Any) -> Healer:
-        from selfheal._engine.world import Ask
-
         self.built.append(service.name)
         body = self.world.bodies[service.name]
-        return Healer(service, self.host, ScriptedActuator(self.world, body), self.world.desk, self.ledger, lambda probe, _instance: Ask(body, probe))
+        actuator = ScriptedActuator(self.world, body)
+        return Healer(service, self.host, actuator, self.world.desk, self.ledger, lambda probe, _instance: Ask(body, probe))
 
     def run(self, until: float) -> None:
         """Turn the engine up to that second."""
@@ -68,7 +68,7 @@ class Stage:
 
 
 def test_one_broken_healer_costs_only_its_own_service() -> None:
-    """C03 C13: a healer that raises is made anew after 1, 2, 4 … s, up to a minute; the others are probed and healed on time meanwhile."""
+    """C03 C13: a healer that raises is made anew after 1, 2, 4 … s, up to a minute; the others are healed meanwhile."""
     stage = Stage("bad", "good")
     stage.run(5)
     real = Healer.turn

@@ -12,11 +12,13 @@ import pathlib
 from typing import Any, Dict, List, Tuple
 
 import pytest
+
 from selfheal.daemon import cli, config, output, person
 from selfheal.daemon.commands import simulate
 from selfheal.daemon.commands.incidents import gather
 
-WEB = {"name": "web", "resource": {"process": {"argv": ["/bin/true"]}}, "probes": [{"role": "liveness", "tcp": {"host": "127.0.0.1", "port": 9}}]}
+PROBE = {"role": "liveness", "tcp": {"host": "127.0.0.1", "port": 9}}
+WEB = {"name": "web", "resource": {"process": {"argv": ["/bin/true"]}}, "probes": [PROBE]}
 
 
 def write(folder: pathlib.Path, name: str, data: Any) -> str:
@@ -41,7 +43,8 @@ def test_simulate_prints_events_states_and_probe_runs(tmp_path: pathlib.Path, ca
 
 def test_simulate_without_json_is_a_table(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     """People get a table of what would be decided and when."""
-    assert 0 == cli.main(["simulate"] + files(tmp_path, {"services": [WEB]}, {"until": 20, "script": [{"at": 5, "gone": "web"}]}))
+    scenario = {"until": 20, "script": [{"at": 5, "gone": "web"}]}
+    assert 0 == cli.main(["simulate"] + files(tmp_path, {"services": [WEB]}, scenario))
     said = capsys.readouterr().out
     assert "AT" in said.splitlines()[0] and "5.000" in said and "healthy" in said
 
@@ -76,7 +79,10 @@ def test_a_missing_file_is_2_and_an_unreadable_one_4(tmp_path: pathlib.Path, cap
     assert str(loop) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["nonsense"], [], ["simulate"], ["hold", "web", "--for", "soon"], ["timeline", "verify", "--anchor", "x"]])
+USAGE = [["nonsense"], [], ["simulate"], ["hold", "web", "--for", "soon"], ["timeline", "verify", "--anchor", "x"]]
+
+
+@pytest.mark.parametrize("argv", USAGE)
 def test_wrong_usage_is_2(argv: List[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Usage errors end with 2 and a usage line."""
     with pytest.raises(SystemExit) as end:
@@ -178,8 +184,10 @@ def test_the_owner_is_the_person_behind_sudo(monkeypatch: pytest.MonkeyPatch) ->
 def test_incidents_are_gathered_from_their_events() -> None:
     """One line an incident, with its cause, steps, page and end; what has no incident is left out."""
     at = "2026-11-21T21:03:%02d.000Z"
-    event: Any = lambda second, type, incident="web-1", **data: {
-        "timestamp": at % second, "type": type, "incident": incident, "service": "web", "source": "watchdog", "data": data}
+
+    def event(second: int, type: str, incident: str = "web-1", **data: Any) -> Dict[str, Any]:
+        return {"timestamp": at % second, "type": type, "incident": incident, "service": "web", "source": "watchdog", "data": data}
+
     events = [
         {"timestamp": at % 0, "type": "watchdog_start"},
         event(1, "failure", failure_time=at % 0, reason="gone"), event(2, "start", attempt=1), event(3, "page", reason="flapping"),

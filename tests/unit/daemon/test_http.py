@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
+
 from selfheal._host import Handle, Machine, Outcome, Step
 from selfheal._probes.engine import LocalHost
 from selfheal.daemon import http
@@ -226,7 +227,8 @@ def test_random_bytes_never_crash_it_nor_delay_a_probe(driver: Driver) -> None:
 
     def rubbish(seed: int) -> None:
         dice = random.Random(seed)
-        pieces = [b"GET ", b"HEAD ", b"/", b" HTTP/1.1", b"\r\n", b"\n", b"\r\n\r\n", b":", b"\x00", b"\xff\xfe", b"%", b"%zz", b"?a=&&=", b"A" * 9000]
+        pieces = [b"GET ", b"HEAD ", b"/", b" HTTP/1.1", b"\r\n", b"\n", b"\r\n\r\n", b":", b"\x00", b"\xff\xfe", b"%", b"%zz", b"?a=&&="]
+        pieces.append(b"A" * 9000)
         while time.monotonic() < until:
             try:
                 with socket.create_connection(driver.address, 2) as client:

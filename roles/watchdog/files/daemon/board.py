@@ -33,6 +33,7 @@ class Board:
         self.ledger = ledger
         self.head = head
         self.uptimes: Dict[str, view.Uptime] = {}
+        self._looked: Dict[str, Tuple[Any, Any, Any]] = {}
         self._proven: Dict[str, str] = {}
         self.cycles = 0
         self.last_cycle = 0.0
@@ -47,18 +48,24 @@ class Board:
     # -- what the loop tells ---------------------------------------------------------------------------------------------
 
     def seen(self, healer: Healer) -> None:
-        """A healer had a turn."""
+        """A healer had a turn. What its state follows from is compared first: nearly always nothing has changed."""
+        before = self._looked.get(healer.name)
+        verdict = healer.watch.verdict
+        if before is not None and before[0] is healer.memory and before[1] is verdict and before[2] is healer.presence:
+            return
+        self._looked[healer.name] = healer.memory, verdict, healer.presence
         state, now = str(healer.state), self._host.monotonic()
         uptime = self.uptimes.get(healer.name)
         if uptime is None:
             self.uptimes[healer.name] = view.Uptime(state, now)
         elif uptime.state != state:
             uptime.become(state, now)
-        if healer.watch.verdict.well_since is not None and healer.memory.instance is not None:
+        if verdict.well_since is not None and healer.memory.instance is not None:
             self._proven[healer.name] = healer.memory.instance
 
     def unseen(self, name: str) -> None:
         """A service is not watched at present."""
+        self._looked.pop(name, None)
         uptime = self.uptimes.get(name)
         if uptime is not None:
             uptime.become("unknown", self._host.monotonic())
@@ -68,6 +75,7 @@ class Board:
         self.uptimes.pop(name, None)
         self.unsupported.pop(name, None)
         self._proven.pop(name, None)
+        self._looked.pop(name, None)
 
     def cycle(self) -> None:
         self.cycles += 1

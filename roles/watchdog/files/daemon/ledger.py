@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .._engine.ports import Records, Stored
 
@@ -50,11 +50,12 @@ class Ledger(Records):
         incident: Optional[str] = None,
         source: str = "watchdog",
         data: Optional[Dict[str, Any]] = None,
-    ) -> None:
-        self._records.record(type, service, incident, source, data)
+    ) -> Optional[Mapping[str, Any]]:
+        written = self._records.record(type, service, incident, source, data)
         self.events += 1
         self._count(type, service or "", data or {})
         self._told(type, service, data or {})
+        return written
 
     def save(self, service: str, data: Dict[str, Any]) -> None:
         self._records.save(service, data)
@@ -66,6 +67,9 @@ class Ledger(Records):
         if instance is not None:
             self.taken_up[service] = str(instance)
         return stored
+
+    def overtaken(self, service: str) -> bool:
+        return self._records.overtaken(service)
 
     def unwritable(self) -> Optional[str]:
         return self._records.unwritable()
