@@ -50,7 +50,7 @@ def published(memory: Memory, facts: Facts) -> State:
     if facts.stopped:
         return State.STOPPED
     if incident is None:
-        if facts.never:
+        if facts.never or facts.unseen:
             return State.UNKNOWN
         return State.UNHEALTHY if facts.dead else facts.verdict.state
     if incident.phase is Phase.OBSERVING:
@@ -107,7 +107,7 @@ def _attempt_over(service: Service, memory: Memory, decision: Decision, facts: F
 def _observe(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:
     incident = _incident(memory)
     longest = memory.longest_start
-    if incident.phase in (Phase.ACTING, Phase.RETRYING) and incident.attempt is not None and decision.since is not None:
+    if incident.attempt is not None and incident.attempt.outcome == "ok" and decision.since is not None:
         longest = max(longest, decision.since - incident.attempt.begun)
     return replace(memory, incident=incident.move(Trigger.ANSWERED, now), longest_start=longest)
 

@@ -106,6 +106,8 @@ def _failing(service: Service, memory: Memory, incident: Incident, facts: Facts,
         return Decision(Do.WAIT, Reason.READINESS_FAILED, "alive but not ready: traffic stays away, no rung is climbed")
     if _answers(incident, facts):
         return Decision(Do.OBSERVE, since=verdict.alive_since)
+    if facts.stopped and service.desired != "always":
+        return _blocked(Block(Reason.ADMIN_STOPPED, "somebody stopped it on purpose, and desired is by_admin"))
     rung = upcoming(service.ladder, memory.position)
     if rung.rung == "page":
         return Decision(Do.ESCALATE, Reason.LADDER_EXHAUSTED, "every rung was tried")
@@ -206,7 +208,7 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
         if now >= proof_at:
             return None
         return Decision(Do.WAIT, detail="failing; a disruptive step needs %g s without a break" % service.failing_for, until=proof_at)
-    unproven_at = incident.entered + service.retry_every
+    unproven_at = max(incident.entered, facts.watched_since) + service.retry_every
     if now >= unproven_at and incident.paged is None and incident.attempt is not None:
         return Decision(Do.PAGE, Reason.UNPROVEN, "no probe could tell for %g s whether it is healthy" % service.retry_every)
     until = unproven_at if now < unproven_at else None

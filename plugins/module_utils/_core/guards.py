@@ -22,8 +22,10 @@ class Facts:
     """All that a decision may depend on besides the contract, the memory and now.
 
     wall_offset: wall clock minus monotonic clock, seconds. dead: the main process is gone and nobody is starting another, since
-    dead_since. never: it was not started on this boot yet. stopped: a person stopped it.
+    dead_since. never: it was not started on this boot yet. stopped: a person stopped it. unseen: nobody could
+    tell yet what stands there.
     pending: the resource's own stop or start job runs. observed: a probe has answered since this process took over.
+    watched_since: when the probes of what stands there were begun.
     hold, lease, maintenance, dependency, peers_missing, storm, unwritable: why, in words, or None; hold_until: monotonic seconds.
     last_available: peers_missing while this instance still serves.
     operated: a person or a runbook asked for this (mode, cooldown and backoff do not bind); override: reasons lifted by a person.
@@ -36,8 +38,10 @@ class Facts:
     dead_since: Optional[float] = None
     never: bool = False
     stopped: bool = False
+    unseen: bool = False
     pending: bool = False
     observed: bool = True
+    watched_since: float = 0.0
     hold: Optional[str] = None
     hold_until: Optional[float] = None
     approved: bool = False

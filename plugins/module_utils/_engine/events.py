@@ -67,7 +67,7 @@ def _attempted(healer: Healer, decision: Decision, before: Memory, facts: Facts,
         data["previous"] = vars(incident.previous).copy()
     if facts.override:
         data["override"] = sorted(reason.value for reason in facts.override)
-    starts = decision.rung == "restart" and (facts.dead or facts.never)
+    starts = decision.rung == "restart" and (facts.dead or facts.never or facts.stopped)
     return [Event("start" if starts else str(decision.rung), incident.id, healer.source, data)]
 
 

@@ -25,18 +25,23 @@ from .._host import Handle, Host, Outcome, Step
 from . import events
 from .job import Job, broken_action, broken_look
 from .keeper import Keeper
+from .permit import Permit, known_block
 from .ports import Desk, Records
 from .surroundings import Surroundings, Wiring, serving
 from .watch import Watch
 
 RELOOK = 0.25
-CLOSE_AFTER_OPENING = 60.0
+RELOOK_GONE = 1.0
+RELOOK_STOPPED = 5.0
+BEGINNINGS = frozenset((Do.ATTEMPT, Do.FIRST_START))
 SETTLED = 64
 """More decisions than this in one turn mean that two of them undo each other; the turn ends and says so."""
 
 
 class Healer:
-    """One service's healer. `wake` is when it next wants a turn (monotonic seconds)."""
+    """One service's healer. `wake`: when it next wants a turn (monotonic seconds). `busy`: an action is under way, not to be cut off.
+
+    `leaving`: no action is begun any more."""
 
     def __init__(
         self,
@@ -63,6 +68,8 @@ class Healer:
         self.watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase)
         self.wake = -math.inf
         self.source = source
+        self.busy = False
+        self.leaving = False
         self._host = host
         self._actuator = actuator
         self._desk = desk
@@ -74,8 +81,7 @@ class Healer:
         self._job: Optional[Job[Any]] = None
         self._death: Optional[Handle] = None
         self._dead_since: Optional[float] = None
-        self._refused: Optional[str] = None
-        self._yielded = False
+        self._permit = Permit(service, desk, operated, override)
         self._relook_at = math.inf
         self._until = -math.inf
         self._saved_failing: Optional[float] = None
@@ -130,7 +136,7 @@ class Healer:
             self._job = None
         self._unwatch()
         self.around.stop()
-        self._desk.release(self.name)
+        self._permit.release()
 
     def remember(self, memory: Memory) -> None:
         """A part of ours has changed what is remembered."""
@@ -163,12 +169,14 @@ class Healer:
             dead_since=self._dead_since,
             never=here is State.NEVER and self._job is None,
             stopped=here is State.STOPPED,
+            unseen=here is State.UNKNOWN and self.instance is None,
             pending=here in (State.STARTING, State.STOPPING) or self._job is not None,
             observed=self.watch.observed,
+            watched_since=self.watch.begun,
             hold=held.text if held is not None else None,
             hold_until=held.until if held is not None else None,
             approved=self._desk.approved(self.name),
-            lease=self._refused or self._desk.lease(self.name),
+            lease=self._permit.held_by(now),
             maintenance=self._desk.maintenance(),
             unwritable=self._records.unwritable(),
             operated=self._operated,
@@ -188,23 +196,27 @@ class Healer:
         for _turn in range(SETTLED):
             facts = self._facts(now)
             self._notice(facts, now)
-            if self._yielded and facts.lease is None:
-                self._yielded = False
-                self._load()
-                self._restored = None  # our own probes went on meanwhile and know better
+            if self._permit.yielded and facts.lease is None:
+                self._permit.yielded = False
+                self._adopt()
                 continue
+            if self._permit.yielded:
+                decision = Decision(Do.BLOCK, Reason.LEASE_HELD, facts.lease or "")
+                break
             decision = decide(self.service, self.memory, facts, now)
+            if decision.do is not Do.WAIT and self._overtaken():
+                continue
+            if self.leaving and decision.do in BEGINNINGS:
+                decision = Decision(Do.WAIT, detail="nothing new is begun any more")
             if decision.do is Do.ATTEMPT and not (facts.dead or facts.never):
                 decision = self._second_thought(decision, now)
-            if decision.do is Do.WAIT or self._known_block(decision):
+            if decision.do is Do.WAIT or known_block(decision, self.memory):
                 break
-            self._refused = None
             self._do(decision, facts, now)
         else:
             decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
         self.decision = decision
-        self._until = self._ask_again(decision, now)
-        self._refused = None
+        self._until = self._permit.ask_again(decision, now)
         self._remember_failing(now)
         self.around.move_traffic(self._facts(now), now)
 
@@ -218,18 +230,6 @@ class Healer:
             return Decision(Do.WAIT, detail="about to act", until=now)
         return decision
 
-    def _known_block(self, decision: Decision) -> bool:
-        if decision.do is not Do.BLOCK or decision.block is None or self.memory.blocked != str(decision.reason):
-            return False
-        incident = self.memory.incident
-        return not (decision.block.page and incident is not None and incident.paged is None)
-
-    def _ask_again(self, decision: Decision, now: float) -> float:
-        until = math.inf if decision.until is None else decision.until
-        if decision.do is Do.BLOCK and self._desk.recheck is not None:
-            until = min(until, now + self._desk.recheck)
-        return until
-
     def _notice(self, facts: Facts, now: float) -> None:
         if facts.dead or self.watch.observed:
             shown = published(self.memory, facts)
@@ -240,72 +240,49 @@ class Healer:
                     self._say("degrade", self.watch.slowness())
 
     def _do(self, decision: Decision, facts: Facts, now: float) -> None:
-        if decision.do in (Do.ATTEMPT, Do.FIRST_START) and not self._entitled():
+        if decision.do in BEGINNINGS and (not self._permit.take(now) or self._overtaken()):
             return
         if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
-            self._yielded = True
+            self._permit.yielded = True
         self._deferred = False
         before = self.memory
         self.memory = apply(self.service, before, decision, facts, now)
-        for event in events.of(self, decision, before, facts, now):
-            self._records.record(event.type, self.name, event.incident, event.source, event.data)
+        for each in events.of(self, decision, before, facts, now):
+            self._records.record(each.type, self.name, each.incident, each.source, each.data)
         if decision.do is Do.OPEN:
             self.around.opened(now)
         elif decision.do is Do.RECOVER:
             self.around.closed()
         self._save()
-        self._pace(decision, now)
-        if decision.do in (Do.ATTEMPT, Do.FIRST_START):
+        self.watch.pace(self.memory.incident, decision.do, now)
+        if decision.do in BEGINNINGS:
             self._act(decision, facts)
         elif decision.do in (Do.OBSERVE, Do.ESCALATE, Do.RECOVER, Do.BLOCK):
-            self._desk.release(self.name)
-
-    def _entitled(self) -> bool:
-        """Take the leases and use up the approval; without both nothing begins."""
-        self._refused = self._desk.take(self.name, "healing")
-        if self._refused is not None:
-            return False
-        if self.service.mode == "approve" and not self._operated and Reason.AWAITING_APPROVAL not in self._override:
-            if not self._desk.consume_approval(self.name):
-                self._desk.release(self.name)
-                return False
-        return True
-
-    def _pace(self, decision: Decision, now: float) -> None:
-        """Ask closely while it matters: design §6."""
-        incident = self.memory.incident
-        if incident is None:
-            self.watch.close_until = -math.inf
-            return
-        if incident.phase in (Phase.ACTING, Phase.RETRYING, Phase.OBSERVING):
-            self.watch.close_until = math.inf
-        else:
-            last = now if decision.do in (Do.ATTEMPT_OVER, Do.RELAPSE) else -math.inf
-            self.watch.close_until = max(incident.opened + CLOSE_AFTER_OPENING, last)
-        if decision.do in (Do.OPEN, Do.OBSERVE, Do.RELAPSE):
-            self.watch.press(now)
+            self._permit.release()
 
     def _act(self, decision: Decision, facts: Facts) -> None:
         self.watch.suspend()
         self._unwatch()
         rung = decision.rung or "restart"
         if rung == "restart":
-            work = self._actuator.start() if facts.dead or facts.never else self._actuator.restart()
+            work = self._actuator.start() if facts.dead or facts.never or facts.stopped else self._actuator.restart()
         else:
             work = self._actuator.redeploy() if rung == "redeploy" else self._actuator.rollback()
+        self.busy = True
         self._job = Job(self._host, work, self, self._acted, broken_action)
         self._job.begin()
 
     def _acted(self, outcome: Outcome) -> None:
         now = self._host.monotonic()
         self._job = None
+        self.busy = False
         if outcome.status == "ok":
             word = "ok"
         else:
             word = "cannot_help" if outcome.reason in (Reason.UNSUPPORTED, Reason.RELEASE_SETTLED) else "failed"
         self.memory = action_ended(self.memory, word, now, outcome.reason)
         if self.memory.incident is None:
-            self._desk.release(self.name)
+            self._permit.release()
             if outcome.status != "ok":
                 self.presence = Presence(State.GONE, detail=outcome.detail)
                 self._dead_since = now
@@ -330,8 +307,11 @@ class Healer:
             self._found(presence.instance, now)
             return
         if presence.state in (State.STARTING, State.STOPPING, State.UNKNOWN):
-            self._relook_at = now + (1.0 if presence.state is State.UNKNOWN else RELOOK)
+            self._relook_at = now + (RELOOK_GONE if presence.state is State.UNKNOWN else RELOOK)
             return
+        if self._desk.recheck is not None:
+            # Somebody else may start it: another healer, or a person.
+            self._relook_at = now + (RELOOK_STOPPED if presence.state is State.STOPPED else RELOOK_GONE)
         self._unwatch()
         self.instance = None
         if presence.state is State.GONE:
@@ -342,10 +322,11 @@ class Healer:
 
     def _found(self, instance: Instance, now: float) -> None:
         """It runs: an instance we know, or a new one whose health begins afresh."""
-        fresh = self.memory.instance != instance.id
+        known = self.instance.id if self.instance is not None else self.memory.instance
+        fresh = known != instance.id
         self.instance = instance
         self._dead_since = None
-        if fresh:
+        if self.memory.instance != instance.id:
             self.memory = replace(self.memory, instance=instance.id)
         elif self._restored is not None:
             self.watch.restore(self._restored)
@@ -378,11 +359,30 @@ class Healer:
         self._restored = kept.healths
         self.around.restore(kept.breakers)
         now = self._host.monotonic()
-        self._pace(Decision(Do.WAIT), now)
+        self.watch.pace(self.memory.incident, Do.WAIT, now)
         if self.memory.incident is not None:
             self.around.opened(now)
 
+    def _overtaken(self) -> bool:
+        """Has another healer written what is remembered since we did? Then its word holds, and nothing is done on ours."""
+        if not self._records.overtaken(self.name):
+            return False
+        self._permit.release()
+        self._adopt()
+        return True
+
+    def _adopt(self) -> None:
+        """Take up what another healer remembers. Our own probes went on meanwhile and know better; what stands there may be new."""
+        said = self.memory.blocked
+        self._load()
+        self.memory = replace(self.memory, blocked=said)  # what we said ourselves is not said again
+        self._restored = None
+        if self._job is None:
+            self._look()
+
     def _save(self) -> None:
+        if self._permit.yielded:
+            return
         self._keeper.save(self.memory, self.watch.health, self.around.to_data())
 
     def _say(self, type: str, data: Dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tupl
 
 from .._actuators.base import Instance
 from .._core.errors import LeaseHeld, RecordError
-from .._core.model import HttpTarget, Probe, Service, WatchdogConfig
+from .._core.model import ExecTarget, HttpTarget, Probe, Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Step
+from .._probes.exec import ExecProbe
 from .._probes.kinds import step_for
 from .._records.approvals import Approvals
 from .._records.buffer import Recorder
@@ -21,7 +22,7 @@ from .._records.files import boot_id
 from .._records.holds import Holds
 from .._records.lease import Held as HeldLeases
 from .._records.lease import LeaseInfo, LeaseSet
-from .._records.state import StateStore
+from .._records.state import StateStore, Version
 from .._records.timeline import Timeline
 from .fallbacks import fallback_for
 from .healer import Healer
@@ -42,6 +43,7 @@ class LocalRecords(Records):
         self._store = store
         self._host = host
         self._unsaved: Dict[str, Dict[str, Any]] = {}
+        self._versions: Dict[str, Optional[Version]] = {}
         self._problem = ""
         self._tried_at = 0.0
 
@@ -52,8 +54,8 @@ class LocalRecords(Records):
         incident: Optional[str] = None,
         source: str = "watchdog",
         data: Optional[Dict[str, Any]] = None,
-    ) -> None:
-        self.recorder.record(type, service, incident, source, data)
+    ) -> Optional[Mapping[str, Any]]:
+        return self.recorder.record(type, service, incident, source, data)
 
     def save(self, service: str, data: Dict[str, Any]) -> None:
         try:
@@ -62,11 +64,17 @@ class LocalRecords(Records):
             self._unsaved[service] = data
             self._problem = str(error)
             return
+        self._versions[service] = self._store.version(service)
         self._unsaved.pop(service, None)
 
     def load(self, service: str) -> Optional[Stored]:
+        version = self._store.version(service)
         data = self._store.load(service)
+        self._versions[service] = version if data is not None else None
         return Stored(data, data.get("boot_id") == boot_id()) if data is not None else None
+
+    def overtaken(self, service: str) -> bool:
+        return service in self._versions and self._store.version(service) != self._versions[service]
 
     def unwritable(self) -> Optional[str]:
         if self.recorder.writable and not self._unsaved:
@@ -185,7 +193,7 @@ class Site:
         if service.name not in self.watched:
             self.watched.append(service.name)
         wiring = Wiring(
-            ask_dependency=lambda rules: step_for(rules.probe.target),
+            ask_dependency=lambda rules: _step(rules.probe),
             ask_peer=lambda url: step_for(HttpTarget(url)),
             fallback=fallback_for(service.fallback),
             storm=None if operated else self.storm,
@@ -226,8 +234,14 @@ class Prober:
             return step_for(probe.target, resource_instance=instance.id if instance is not None else None)
         step = self._steps.get(probe.name)
         if step is None:
-            step = self._steps[probe.name] = step_for(probe.target)
+            step = self._steps[probe.name] = _step(probe)
         return step
+
+
+def _step(probe: Probe) -> Step:
+    if isinstance(probe.target, ExecTarget):
+        return ExecProbe(probe.target, probe.timeout)
+    return step_for(probe.target)
 
 
 def share(text: str) -> float:

@@ -68,8 +68,8 @@ class Records(abc.ABC):
         incident: Optional[str] = None,
         source: str = "watchdog",
         data: Optional[Dict[str, Any]] = None,
-    ) -> None:
-        """Write one event durably; what cannot be written now is kept and written later."""
+    ) -> Optional[Mapping[str, Any]]:
+        """Write one event durably; what cannot be written now is kept and written later. Returns it as it was written, if it was."""
 
     @abc.abstractmethod
     def save(self, service: str, data: Dict[str, Any]) -> None:
@@ -78,6 +78,10 @@ class Records(abc.ABC):
     @abc.abstractmethod
     def load(self, service: str) -> Optional[Stored]:
         """The service's state; None when there is none or it had to be set aside."""
+
+    def overtaken(self, service: str) -> bool:
+        """Has somebody else replaced the service's state since it was loaded or saved here?"""
+        return False
 
     def unwritable(self) -> Optional[str]:
         """Why events cannot be written at present, or None."""

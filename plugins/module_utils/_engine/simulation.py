@@ -81,6 +81,7 @@ class Simulation:
         self._entries = collections.deque(scenario.entries)
         self._engine: Optional[Engine] = None
         self._missed: List[Entry] = []
+        self._published: Dict[str, str] = {service.name: "unknown" for service in services}
         self._storm = self._calm()
 
     def run(self, until_type: Optional[str] = None) -> Dict[str, Any]:

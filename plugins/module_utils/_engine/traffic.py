@@ -76,18 +76,27 @@ class Traffic:
         self._target = target
         forbidden = self._forbidden(facts, target)
         if forbidden is not None:
-            self._no(forbidden[0], forbidden[1])
+            if memory.blocked != forbidden[0].value:
+                self._no(forbidden[0], forbidden[1])
+                if forbidden[0] is not Reason.LAST_AVAILABLE:
+                    self.healer.remember(replace(memory, blocked=forbidden[0].value))
             self.wake = now + AGAIN
             return
         self._move(memory, target)
 
     def _move(self, memory: Memory, target: str) -> None:
-        if memory.traffic != "to_%s" % target:
+        # A move to the backup that was never proven is taken back without a word: traffic never left.
+        if memory.traffic != "to_%s" % target and not (target == "primary" and memory.traffic == "to_backup"):
             self._say("failover" if target == "backup" else "failback", {"from": memory.traffic, "to": target, "reason": self._why(memory)})
         self.healer.remember(replace(memory, traffic="to_%s" % target))
         fallback = self._fallback or Unsupported("none")
         self._job = Job(self._host, fallback.open() if target == "backup" else fallback.close(), self.healer, self._moved, broken_action)
         self._job.begin()
+
+    @property
+    def moving(self) -> bool:
+        """Is a move under way?"""
+        return self._job is not None
 
     def stop(self) -> None:
         if self._job is not None:

@@ -13,12 +13,15 @@ import math
 from typing import Any, Callable, Dict, Optional
 
 from .._core import health as healths
+from .._core.decide import Do
 from .._core.health import Observation, ProbeHealth, Verdict
+from .._core.incident import Incident, Phase
 from .._core.model import Probe, Service
 from .._host import Handle, Host, Step
 
 CLOSE = 0.25
 EXEC_CLOSE = 5.0
+CLOSE_AFTER_OPENING = 60.0
 CONFIRMED_KINDS = frozenset(("http", "tcp", "unit", "process"))
 
 
@@ -46,6 +49,7 @@ class Watch:
         self.news = False
         self.observed = False
         self.close_until = -math.inf
+        self.begun = 0.0
         self.wake = math.inf
         self._host = host
         self._prober = prober
@@ -66,6 +70,7 @@ class Watch:
         """
         self.suspend()
         self._active = True
+        self.begun = now
         self._since = since
         if fresh:
             self.health = healths.initial(self.service)
@@ -109,6 +114,19 @@ class Watch:
             if name not in self._flying and self._wanted(probe):
                 self._next[name] = min(at, self._close(probe, self._ended.get(name, -math.inf), now))
         self._rewake()
+
+    def pace(self, incident: Optional[Incident], do: Do, now: float) -> None:
+        """Ask closely while it matters, after a decision to `do`: design §6."""
+        if incident is None:
+            self.close_until = -math.inf
+            return
+        if incident.phase in (Phase.ACTING, Phase.RETRYING, Phase.OBSERVING):
+            self.close_until = math.inf
+        else:
+            last = now if do in (Do.ATTEMPT_OVER, Do.RELAPSE) else -math.inf
+            self.close_until = max(incident.opened + CLOSE_AFTER_OPENING, last)
+        if do in (Do.OPEN, Do.OBSERVE, Do.RELAPSE):
+            self.press(now)
 
     def slowness(self) -> Dict[str, Any]:
         """Which probes answer slowly, for a record."""

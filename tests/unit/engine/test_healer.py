@@ -188,14 +188,14 @@ def test_an_override_lifts_one_guard_and_is_recorded() -> None:
 
 
 def test_a_lease_taken_by_somebody_else_in_the_last_moment_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C46 between the question and the taking somebody was quicker: nothing begins, the reason is said."""
+    """C46 between the question and the taking somebody was quicker: nothing begins, the reason is said, and it is asked for again a second later."""
     stage = Stage().watch().until(5).answers("bad")
     monkeypatch.setattr(stage.world.desk, "take", lambda service, purpose: "held by a deployment")
     stage.until(16)
     assert stage.told("restart", "blocked") == [(15, "blocked", "lease_held")]
     monkeypatch.undo()
     stage.healer.nudge()
-    assert stage.until(17).told("restart") == [(16, "restart", "liveness_failed")]
+    assert stage.until(18).told("restart") == [(17, "restart", "liveness_failed")]
 
 
 def test_an_approval_used_up_by_somebody_else_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ PEOPLE = [
         "100 stop web",
         """
         100   failure gone since 100
-        100   restart 1 gone
+        100   start 1 gone
         111   recover at 101 took 1
         """,
         contract={"desired": "always"},
@@ -230,7 +230,7 @@ PEOPLE = [
         100.5 failure liveness_failed since 100
         105   blocked lease_held
         120   hold
-        120   blocked hold
+        130   blocked hold
         210   recover at 200 took 100
         400   unhold
         """,
