@@ -160,3 +160,19 @@ def test_following_shows_events_as_they_come_and_ends_with_its_reader(bed: Any) 
 
 def _found(answer: Any) -> Any:
     return {word: count for word, count in answer["summary"].items() if count}
+
+
+def test_heal_beside_a_watchdog_that_waits(bed: Any) -> None:
+    """A person heals what the watchdog may not (held): one start, and the watchdog sees the new instance and closes its incident."""
+    bed.contracts(bed.service())
+    bed.watch()
+    bed.healthy()
+    bed.run("hold", "web", "--reason", "hands off")
+    os.kill(bed.pid(), signal.SIGKILL)
+    bed.event("blocked")
+    assert {"recovered": 1} == _found(bed.json("heal", "--override", "hold"))
+    bed.healthy()
+    assert 2 == bed.starts()
+    assert ["watchdog", "operator"] == [event["source"] for event in bed.events("start")]
+    bed.until(lambda: not json.loads(bed.get("/services/web")[1])["incident"], 10, "the watchdog's own view is whole again")
+    bed.run("timeline", "verify")

@@ -113,7 +113,7 @@ def test_a_healer_that_cannot_even_be_made_is_tried_again() -> None:
 
 
 def test_ready_means_answered_well_once() -> None:
-    """A new instance is not ready before its first good answer, though liveness begins as healthy; it is after it, and not while it fails."""
+    """A new instance is not ready before its first good answer, though liveness begins as healthy; nor while it fails."""
     stage = Stage("web")
     stage.rounds.spin(0)
     stage.run(0.1)

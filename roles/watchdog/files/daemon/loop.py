@@ -143,7 +143,7 @@ class Watchdog:
             self.log.say("timeline head %d:%s" % (end.seq, end.hash), NOTICE)
 
     def _stop(self) -> None:
-        by = signal.Signals(min(self._signals)).name
+        by = (signal.SIGTERM if signal.SIGTERM in self._signals else signal.SIGINT).name
         self.notifier.stopping("stopping on %s; the services go on" % by)
         self.ledger.record("watchdog_stop", data={"reason": by, "pid": os.getpid()})
         for healer in list(self.rounds.healers):
@@ -153,6 +153,7 @@ class Watchdog:
         self.server.close()
         self.host.close()
         self._site.timeline.close()
+        self.notifier.close()
         self.lock.release()
 
     # -- signals ---------------------------------------------------------------------------------------------------------

@@ -43,6 +43,11 @@ class Notifier:
         if text != self._status:
             self._send("STATUS=%s" % self._one_line(text))
 
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _one_line(self, text: str) -> str:
         self._status = text
         return " ".join(text.split())[:500]

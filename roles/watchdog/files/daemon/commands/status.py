@@ -16,6 +16,7 @@ from ..._core.model import Service, WatchdogConfig
 from .. import exits, output
 from ..client import NoAnswer, ask
 from ..config import Etc, capped, chosen, load_services, load_watchdog
+from ..lock import holder
 from ..view import unwatched
 
 AGAIN = 1.0
@@ -56,7 +57,9 @@ def _look(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> Tuple[L
         answer = ask(config, "/services")
     except NoAnswer as problem:
         services = capped(chosen(load_services(etc.contracts), [args.service] if args.service else [], etc.contracts), config)
-        note = "the watchdog does not answer, so this is what it last wrote down (%s)" % problem
+        pid = holder(config.run_dir)
+        who = "the watchdog (pid %s) runs but does not answer" % pid if pid else "no watchdog runs here"
+        note = "%s, so this is what was last written down (%s)" % (who, problem)
         return [_remembered(each, config) for each in services], note
     found: List[Dict[str, Any]] = [] if answer is None else answer["services"]
     if args.service is None:
