@@ -7,7 +7,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test dist lint sanity unit integration bench docs clean
+.PHONY: help demo test dist lint sanity unit system integration bench docs clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile
@@ -29,6 +29,9 @@ sanity: ## ansible-test sanity, with every Python that is here
 
 unit: ## pytest over tests/unit, against the installed tarball
 	@tests/tools/unit.sh
+
+system: ## pytest over tests/system: the daemon as real processes
+	@tests/tools/system.sh
 
 integration: ## ansible-test integration: every module against the installed tarball
 	@tests/tools/integration.sh

@@ -28,6 +28,7 @@ tools="$ROOT/tests/tools"
 step dist "$tools/dist.sh"
 step lint "$tools/lint.sh"
 step unit "$tools/unit.sh"
+step system "$tools/system.sh"
 step sanity "$tools/sanity.sh"
 step integration "$tools/integration.sh"
 step demo "$tools/demo.sh"
@@ -35,5 +36,5 @@ step demo "$tools/demo.sh"
 say "summary"
 printf '%s' "$summary"
 # pytest's closing lines, once more where they are seen.
-sed -n -E 's/\x1b\[[0-9;]*m//g; /(passed|failed|error).* in [0-9.]+s/p' "$logs/unit.log" | tail -n 3
+sed -n -E 's/\x1b\[[0-9;]*m//g; /(passed|failed|error).* in [0-9.]+s/p' "$logs/unit.log" "$logs/system.log" | tail -n 3
 exit "$status"
