@@ -29,6 +29,8 @@ import time
 import types
 from typing import Callable, Dict, Iterator, List, Tuple
 
+from table import Row, show
+
 ROOT = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 ROUNDS = 5
 OURS_A_ROUND = 4000
@@ -70,23 +72,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, child: subprocess.Popen) -> None:
+def wait_for(port: int, child: subprocess.Popen, name: str) -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         if child.poll() is not None:
-            raise SystemExit("%s ended with status %d" % (child.args[0], child.returncode))
+            raise SystemExit("%s ended with status %d" % (name, child.returncode))
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise SystemExit("%s does not listen at port %d" % (child.args[0], port))
+    raise SystemExit("%s does not listen at port %d" % (name, port))
 
 
 @contextlib.contextmanager
 def running(argv: List[str], port: int, **options) -> Iterator[subprocess.Popen]:
     child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
     try:
-        wait_for(port, child)
+        wait_for(port, child, argv[0])
         yield child
     finally:
         child.terminate()
@@ -237,39 +239,25 @@ def their_deadline(port: int) -> float:
     return time.monotonic() - began
 
 
-def row(what: str, ours: str, anchor: str, ratio: str, must: str, held: bool) -> bool:
-    print("| %s | %s | %s | %s | %s | %s |" % (what, ours, anchor, ratio, must, "yes" if held else "NO"), flush=True)
-    return held
-
-
-def main() -> int:
-    print("| what | ours | anchor | ratio | must | ok |\n|---|---|---|---|---|---|", flush=True)
+def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="selfheal-bench-") as folder:
         name, ours, theirs = throughput(folder)
     ratio = ours / theirs
     what = "HTTP probes per CPU-second, of %s" % name
-    verdicts = [row(what, "%.0f" % ours, "blackbox exporter %.0f" % theirs, "%.1f" % ratio, "≥ %g ×" % MUST_RATIO, ratio >= MUST_RATIO)]
-    for what, behave in (("silence", silence), ("header drip", header_drip), ("body drip", body_drip)):
+    must = "≥ %g ×" % MUST_RATIO
+    yield Row(what, "%.0f" % ours, "blackbox exporter %.0f" % theirs, "%.1f" % ratio, must, ratio >= MUST_RATIO)
+    limit = TIMEOUT + MARGIN
+    for kind, behave in (("silence", silence), ("header drip", header_drip), ("body drip", body_drip)):
         with hostile(behave) as port:
             mine, other = our_deadline(port), their_deadline(port)
+        what = "probe with timeout %g s against %s" % (TIMEOUT, kind)
         anchor = "http.client %s%.2f s" % ("> " if other >= PATIENCE else "", other)
-        limit = TIMEOUT + MARGIN
-        verdicts.append(
-            row(
-                "probe with timeout %g s against %s" % (TIMEOUT, what),
-                "%.3f s" % mine,
-                anchor,
-                "%.2f" % (mine / other),
-                "≤ %g s" % limit,
-                mine <= limit,
-            )
-        )
+        yield Row(what, "%.3f s" % mine, anchor, "%.2f" % (mine / other), "≤ %g s" % limit, mine <= limit)
     STOP.set()
-    return 0 if all(verdicts) else 1
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
         with socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[2])), Plain) as plain:
             plain.serve_forever()
-    sys.exit(main())
+    sys.exit(show(rows()))

@@ -20,7 +20,9 @@ import sys
 import tempfile
 import time
 import types
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
+
+from table import Row, show
 
 ROOT = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 DATA = {
@@ -30,20 +32,6 @@ DATA = {
     "detail": "GET http://127.0.0.1:8080/live: no answer within 4.0 s",
     "previous": {"outcome": "bad", "reason": "window_over"},
 }
-
-
-class Row(NamedTuple):
-    """What was measured, ours, the anchor, their ratio, what it must be, and whether it is."""
-
-    what: str
-    ours: str
-    anchor: str
-    ratio: str
-    must: str
-    ok: bool
-
-    def __str__(self) -> str:
-        return "| %s | %s | %s | %s | %s | %s |" % (*self[:5], "yes" if self.ok else "NO")
 
 
 def library() -> None:
@@ -75,8 +63,13 @@ def appends(folder: pathlib.Path, rounds: int, count: int) -> Row:
     os.close(raw)
     timeline.close()
     return Row(
-        "durable append, %d bytes" % len(line), "%.0f/s" % found[0], "raw append + fdatasync %.0f/s" % found[1],
-        "%.2f" % found[2], ">= 0.8", found[2] >= 0.8)
+        "durable append, %d bytes" % len(line),
+        "%.0f/s" % found[0],
+        "raw append + fdatasync %.0f/s" % found[1],
+        "%.2f" % found[2],
+        ">= 0.8",
+        found[2] >= 0.8,
+    )
 
 
 def in_turn(ours: Callable[[], None], anchor: Callable[[], None], rounds: int, count: int) -> Tuple[float, float, float]:
@@ -167,12 +160,13 @@ def verification(folder: pathlib.Path, rounds: int, events: int) -> List[Row]:
     ]
 
 
-def rows(quick: bool = False) -> List[Row]:
+def rows(quick: bool = False) -> Iterator[Row]:
     """All measurements, in a directory on the disk where records live by default, or where TMPDIR says."""
     place = os.environ.get("TMPDIR") or ("/var/tmp" if os.access("/var/tmp", os.W_OK) else None)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="selfheal-bench-", dir=place))
     try:
-        return [appends(folder, 15 if quick else 41, 200), *verification(folder, 1 if quick else 3, 100000 if quick else 1000000)]
+        yield appends(folder, 15 if quick else 41, 200)
+        yield from verification(folder, 1 if quick else 3, 100000 if quick else 1000000)
     finally:
         shutil.rmtree(folder)
 
@@ -181,10 +175,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2], sys.argv[3])
         return 0
-    found = rows("--quick" in sys.argv)
-    sys.stdout.write("| what | ours | anchor | ratio | must | ok |\n|---|---|---|---|---|---|\n")
-    sys.stdout.write("".join(str(row) + "\n" for row in found))
-    return 0 if all(row.ok for row in found) else 1
+    return show(rows("--quick" in sys.argv[1:]))
 
 
 if __name__ == "__main__":

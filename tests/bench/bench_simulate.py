@@ -13,7 +13,9 @@ import pathlib
 import sys
 import time
 import types
-from typing import Any, NamedTuple
+from typing import Any
+
+from table import Row, show
 
 ROOT = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 HOURS = 1000
@@ -24,20 +26,6 @@ WEB = {
     "probes": [{"role": "liveness", "http": {"url": "http://127.0.0.1:8080/live"}}],
     "release": {"root": "/var/www", "project": "web"},
 }
-
-
-class Row(NamedTuple):
-    """What was measured, ours, the anchor, their ratio, what it must be, and whether it is."""
-
-    what: str
-    ours: str
-    anchor: str
-    ratio: str
-    must: str
-    ok: bool
-
-    def __str__(self) -> str:
-        return "| %s | %s | %s | %s | %s | %s |" % (*self[:5], "yes" if self.ok else "NO")
 
 
 def rows(quick: bool = False) -> list[Row]:
@@ -72,12 +60,5 @@ def timed(until: float, script: list[dict[str, Any]]) -> tuple[float, dict[str, 
     return time.perf_counter() - begun, result
 
 
-def main() -> int:
-    found = rows("--quick" in sys.argv[1:])
-    for row in found:
-        print(row)
-    return 0 if all(row.ok for row in found) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(show(rows("--quick" in sys.argv[1:])))

@@ -1,0 +1,337 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service is killed, and one hangs: until it is recorded and until it serves again, ours against Monit and supervisord.
+
+    python tests/bench/bench_watchdog.py [--quick]
+
+Every fault meets a service that had none before, under a contract of defaults (period 10 s, timeout 2 s), at a random phase of its probes
+or of Monit's cycle. An observer of its own asks the service once a millisecond: it serves when another pid answers 200. It is recorded when
+the line can be read in the file: our timeline, Monit's log, supervisord's log. Kills come one at a time; hangs run beside each other, and
+beside Monit's, except that Monit's own come one at a time, as its checks wait for each other.
+
+Then all of it once more while 50 other services are watched, 5 of which accept and say nothing (Monit: 50 other checks). Three to four
+minutes in all.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pathlib
+import random
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from stage import HERE, PERIOD, TIMEOUT, Stage, Victim, Watchdog, contract, needed, wait
+from table import Row, show
+
+KILLS = 5
+HANGS = 5
+THEIR_KILLS = 3
+THEIR_HANGS = 3
+OTHERS = 50
+SILENT = 5
+FAILING_FOR = 5
+PATIENCE = 60.0
+RECORDED_WITHIN = 0.050
+SERVING_WITHIN = 0.100
+HANG_WITHIN = PERIOD + TIMEOUT + FAILING_FOR + 2.0
+HASTY_WITHIN = PERIOD + 2 * TIMEOUT + 1.5
+
+
+class Healed(NamedTuple):
+    """Seconds after the fault. recorded: None when it was never read."""
+
+    recorded: Optional[float]
+    serving: float
+
+
+class Follower:
+    """Reads what is added to a log, line by line."""
+
+    def __init__(self, path: pathlib.Path, says: Callable[[str], bool]) -> None:
+        self._path = path
+        self._says = says
+        self._at = path.stat().st_size if path.exists() else 0
+
+    def found(self) -> bool:
+        """Has a line that says it been added since the last time?"""
+        if not self._path.exists() or self._path.stat().st_size <= self._at:
+            return False
+        with open(self._path, "rb") as file:
+            file.seek(self._at)
+            whole = file.read().rpartition(b"\n")[0]
+        self._at += len(whole) + 1 if whole else 0
+        return any(self._says(line) for line in whole.decode().splitlines())
+
+
+def text(wanted: str) -> Callable[[str], bool]:
+    return lambda line: wanted in line
+
+
+def failure_of(victim: Victim) -> Callable[[str], bool]:
+    """The event of our timeline that says so."""
+
+    def says(line: str) -> bool:
+        event: Dict[str, Any] = json.loads(line)
+        return event["type"] == "failure" and event.get("service") == victim.name
+
+    return says
+
+
+def injure(victim: Victim, how: signal.Signals, follower: Optional[Follower] = None) -> Healed:
+    """Kill or hang a service and watch it once a millisecond until another pid answers."""
+    old = victim.pid()
+    if not old:
+        raise SystemExit("%s does not serve before its fault" % victim.name)
+    recorded: Optional[float] = None
+    began = time.monotonic()
+    os.kill(old, how)
+    while True:
+        pid = victim.pid()
+        now = time.monotonic() - began
+        if recorded is None and follower is not None and follower.found():
+            recorded = time.monotonic() - began
+        if pid not in (0, old):
+            break
+        if now > PATIENCE:
+            raise SystemExit("%s does not serve %g s after %s" % (victim.name, PATIENCE, how.name))
+        time.sleep(0.001)
+    while follower is not None and recorded is None and time.monotonic() - began < now + 2.0:
+        if follower.found():
+            recorded = time.monotonic() - began
+        time.sleep(0.001)
+    return Healed(recorded, now)
+
+
+def beside(*works: Callable[[], Any]) -> List[Any]:
+    """Do all at once; what they return. The first that fails is raised when all have ended."""
+    results: List[Any] = [None] * len(works)
+    failures: List[BaseException] = []
+
+    def work(index: int) -> None:
+        try:
+            results[index] = works[index]()
+        except (Exception, SystemExit) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)  # so that Ctrl-C is heard
+    if failures:
+        raise failures[0]
+    return results
+
+
+# Ours.
+
+
+class Ours:
+    """One watchdog over services to kill, to hang, and to hang without `failing_for`, beside `others` more of which `silent` hang."""
+
+    def __init__(self, stage: Stage, name: str, kills: int, hangs: int, others: int = 0, silent: int = 0) -> None:
+        self.kill = stage.victims(name + "k", kills)
+        self.hang = stage.victims(name + "h", hangs)
+        self.hasty = stage.victims(name + "z", hangs)
+        crowd = stage.victims(name + "o", others - silent) + stage.victims(name + "s", silent, silent=True)
+        services = [contract(stage, victim) for victim in self.kill + self.hang + crowd]
+        services += [contract(stage, victim, failing_for=0) for victim in self.hasty]
+        self.watchdog: Watchdog = stage.watchdog(name, services)
+        self._silent = crowd[others - silent :]
+        sound = self.kill + self.hang + self.hasty + crowd[: others - silent]
+        wait(lambda: all(self.watchdog.ready(victim.name) for victim in sound), 60, "every service is healthy")
+
+    def kills(self, chance: random.Random) -> List[Healed]:
+        found = []
+        for victim in self.kill:
+            time.sleep(chance.uniform(0.2, 1.2))
+            found.append(injure(victim, signal.SIGKILL, Follower(self.watchdog.log, failure_of(victim))))
+        return found
+
+    def hangs(self, chance: random.Random) -> List[Tuple[Victim, Healed]]:
+        """Every victim at a phase of its own."""
+        victims = self.hang + self.hasty
+        phases = {victim.name: chance.uniform(0, PERIOD) for victim in victims}
+
+        def hang(victim: Victim) -> Tuple[Victim, Healed]:
+            time.sleep(phases[victim.name])
+            return victim, injure(victim, signal.SIGSTOP)
+
+        found = beside(*[functools.partial(hang, victim) for victim in victims])
+        for victim in self._silent:
+            if not self.watchdog.events(victim.name, "failure"):
+                raise SystemExit("%s hangs and no failure of it is on record: this was no run beside hanging checks" % victim.name)
+        return found
+
+    def of(self, victims: Sequence[Victim], found: List[Tuple[Victim, Healed]]) -> List[Healed]:
+        return [healed for victim, healed in found if victim in victims]
+
+
+# Theirs.
+
+MONIT_SERVICE = """check process {name} with pidfile {pidfile}
+  start program = "{start}" with timeout 2 seconds
+  stop program = "{stop}" with timeout 2 seconds
+  if failed port {port} protocol http request / with timeout {timeout} seconds then restart
+"""
+MONIT_OTHER = """check host {name} with address 127.0.0.1
+  if failed port {port} protocol http request / with timeout {timeout} seconds then alert
+"""
+
+
+class Monit:
+    """Its start timeout is 2 s rather than the default 30 s, in which it would not look at a service's port; a favour to it."""
+
+    def __init__(self, stage: Stage, name: str, cycle: int, victims: int, others: int = 0, silent: int = 0) -> None:
+        self.cycle = cycle
+        self.victims = stage.victims(name, victims)
+        self._log = stage.folder / (name + ".log")
+        crowd = stage.victims(name + "o", others - silent) + stage.victims(name + "s", silent, silent=True)
+        for index, victim in enumerate(crowd):
+            stage.run(stage.argv(victim), "%s-other-%d" % (name, index))
+        words = "set daemon %d\nset logfile %s\n" % (cycle, self._log)
+        words += "".join("set %sfile %s.%s\n" % (kind, stage.folder / name, kind) for kind in ("pid", "state", "id"))
+        for victim in self.victims:
+            pidfile = stage.pidfile(victim)
+            start = [*stage.victim, "-d", str(victim.port), victim.mode, str(pidfile)]
+            stop = [*stage.victim, "--stop", str(pidfile)]
+            words += MONIT_SERVICE.format(
+                name=victim.name, port=victim.port, start=" ".join(start), stop=" ".join(stop), pidfile=pidfile, timeout=TIMEOUT
+            )
+        words += "".join(MONIT_OTHER.format(name=victim.name, port=victim.port, timeout=TIMEOUT) for victim in crowd)
+        config = stage.folder / (name + ".conf")
+        config.write_text(words)
+        config.chmod(0o600)
+        stage.run([sys.executable, str(HERE / "init.py"), needed("monit", "MONIT"), "-I", "-c", str(config)], name)
+        wait(lambda: all(victim.pid() for victim in self.victims), 60, "Monit has started its services")
+
+    def injure(self, kills: int, hangs: int, chance: random.Random) -> Tuple[List[Healed], List[Healed]]:
+        """One after the other, each at a random phase of the cycle, once the start before is over for Monit."""
+        found: Tuple[List[Healed], List[Healed]] = [], []
+        for index, victim in enumerate(self.victims[: kills + hangs]):
+            time.sleep(2.5 + chance.uniform(0, self.cycle))
+            if index < kills:
+                follower = Follower(self._log, text("'%s' process is not running" % victim.name))
+                found[0].append(injure(victim, signal.SIGKILL, follower))
+            else:
+                found[1].append(injure(victim, signal.SIGSTOP))
+        return found
+
+
+class Supervisord:
+    """With autorestart and nothing else changed. It has no probes: what hangs, hangs for ever."""
+
+    def __init__(self, stage: Stage, victims: int) -> None:
+        self.victims = stage.victims("sup", victims)
+        self._log = stage.folder / "supervisord.log"
+        config = stage.folder / "supervisord.conf"
+        lines = ["[supervisord]", "nodaemon=true", "user=%d" % os.geteuid(), "logfile=%s" % self._log]
+        lines.append("pidfile=%s" % (stage.folder / "supervisord.pid"))
+        for victim in self.victims:
+            lines += ["[program:%s]" % victim.name, "command=%s" % " ".join(stage.argv(victim)), "autorestart=true"]
+        config.write_text("\n".join(lines) + "\n")
+        stage.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(config)], "supervisord")
+        wait(lambda: all(victim.pid() for victim in self.victims), 30, "supervisord has started its services")
+
+    def kills(self, chance: random.Random) -> List[Healed]:
+        found = []
+        for victim in self.victims:
+            time.sleep(1.5 + chance.uniform(0, 1))  # past startsecs
+            found.append(injure(victim, signal.SIGKILL, Follower(self._log, text("exited: %s " % victim.name))))
+        return found
+
+
+# The table.
+
+
+def median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def told(values: Sequence[float]) -> str:
+    """Median, range and number."""
+    unit, factor, digits = ("ms", 1000.0, 0 if max(values) >= 0.1 else 1) if max(values) < 1 else ("s", 1.0, 2)
+    numbers = ["%.*f" % (digits, value * factor) for value in (median(values), min(values), max(values))]
+    return "%s %s [%s–%s] n=%d" % (numbers[0], unit, numbers[1], numbers[2], len(values))
+
+
+def row(what: str, ours: Sequence[float], theirs: Mapping[str, Sequence[float]], must: float) -> Row:
+    """The worst of ours must hold; the ratios are those of the medians."""
+    limit = "≤ %g ms" % (must * 1000) if must < 1 else "≤ %g s" % must
+    anchors = "; ".join("%s %s" % (name, told(values)) for name, values in theirs.items())
+    ratios = "; ".join("%.2g" % (median(ours) / median(values)) for values in theirs.values())
+    return Row(what, told(ours), anchors, ratios, limit, max(ours) <= must)
+
+
+def recorded(found: Sequence[Healed]) -> List[float]:
+    seen = [healed.recorded for healed in found]
+    if None in seen:
+        raise SystemExit("a fault was healed and never recorded: %s" % (found,))
+    return [value for value in seen if value is not None]
+
+
+def serving(found: Sequence[Healed]) -> List[float]:
+    return [healed.serving for healed in found]
+
+
+def report(where: str, ours: Ours, kills: List[Healed], hangs: List[Tuple[Victim, Healed]], anchors: Dict[str, Any]) -> Iterator[Row]:
+    killed = {name: their_kills for name, (their_kills, _hangs) in anchors.items()}
+    hung = {name: serving(their_hangs) for name, (_kills, their_hangs) in anchors.items() if their_hangs}
+    hang = "hang → serving, period %d s, timeout %d s" % (PERIOD, TIMEOUT)
+    yield row("kill -9 → recorded" + where, recorded(kills), {name: recorded(found) for name, found in killed.items()}, RECORDED_WITHIN)
+    yield row("kill -9 → serving" + where, serving(kills), {name: serving(found) for name, found in killed.items()}, SERVING_WITHIN)
+    yield row(hang + where, serving(ours.of(ours.hang, hangs)), hung, HANG_WITHIN)
+    yield row(hang + ", failing_for 0" + where, serving(ours.of(ours.hasty, hangs)), hung, HASTY_WITHIN)
+
+
+def alone(stage: Stage, chance: random.Random, kills: int, hangs: int) -> Iterator[Row]:
+    """Nothing else is watched."""
+    ours = Ours(stage, "alone", kills, hangs)
+    killed = ours.kills(chance)
+    quick, slow = Monit(stage, "quick", 1, kills + THEIR_HANGS), Monit(stage, "slow", 10, THEIR_KILLS + THEIR_HANGS)
+    supervisord = Supervisord(stage, kills)
+    seeds = [random.Random(chance.random()) for _each in range(4)]
+    hung, by_quick, by_slow, by_supervisord = beside(
+        lambda: ours.hangs(seeds[0]),
+        lambda: quick.injure(kills, min(hangs, THEIR_HANGS), seeds[1]),
+        lambda: slow.injure(min(kills, THEIR_KILLS), min(hangs, THEIR_HANGS), seeds[2]),
+        lambda: supervisord.kills(seeds[3]),
+    )
+    anchors = {"supervisord": (by_supervisord, []), "Monit, 1 s cycle,": by_quick, "Monit, 10 s cycle,": by_slow}
+    yield from report("", ours, killed, hung, anchors)
+
+
+def crowded(stage: Stage, chance: random.Random, kills: int, hangs: int) -> Iterator[Row]:
+    """Beside 50 others, 5 of which hang."""
+    ours = Ours(stage, "crowd", kills, hangs, OTHERS, SILENT)
+    silent = [Victim.pid(victim) for victim in ours._silent]
+    if any(silent):
+        raise SystemExit("a service that is to say nothing has answered")
+    killed = ours.kills(chance)
+    monit = Monit(stage, "busy", 1, THEIR_KILLS + 1, OTHERS, SILENT)
+    seeds = [random.Random(chance.random()) for _each in range(2)]
+    hung, by_monit = beside(lambda: ours.hangs(seeds[0]), lambda: monit.injure(min(kills, THEIR_KILLS), 1, seeds[1]))
+    yield from report(", %d of %d others hanging" % (SILENT, OTHERS), ours, killed, hung, {"Monit, 1 s cycle,": by_monit})
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    needed("monit", "MONIT")
+    chance = random.Random(time.time_ns())
+    kills, hangs = (1, 1) if quick else (KILLS, HANGS)
+    for scene in (alone, crowded):
+        with Stage() as stage:
+            yield from scene(stage, chance, kills, hangs)
+
+
+if __name__ == "__main__":
+    sys.exit(show(rows("--quick" in sys.argv[1:])))
