@@ -50,8 +50,7 @@ def find_account(user: str) -> Account:
         try:
             entry = pwd.getpwnam(user)
         except KeyError:
-            raise CannotStart(Reason.NO_PERMISSION,
-                              "there is no user %r on this host; create it or correct the contract" % user) from None
+            raise CannotStart(Reason.NO_PERMISSION, "there is no user %r on this host; create it or correct the contract" % user) from None
         groups = tuple(os.getgrouplist(user, entry.pw_gid))
         known = (time.monotonic(), Account(entry.pw_uid, entry.pw_gid, groups, user, entry.pw_dir, entry.pw_shell))
         _accounts[user] = known
@@ -112,7 +111,7 @@ def parse_environment(text: str) -> Dict[str, str]:
     while position < len(text):
         while position < len(text) and text[position] in " \t\r\n":
             position += 1
-        if text[position:position + 1] in ("#", ";"):
+        if text[position : position + 1] in ("#", ";"):
             position = _line_end(text, position)
             continue
         end, equals = _line_end(text, position, continued=False), text.find("=", position)
@@ -144,13 +143,13 @@ def _value(text: str, position: int) -> Tuple[str, int]:
         if char == "'" and not made:
             end = text.find("'", position + 1)
             end = len(text) if end < 0 else end
-            made.extend(text[position + 1:end])
+            made.extend(text[position + 1 : end])
             position, kept = end + 1, len(made)
         elif char == '"' and not made:
             position = _double_quoted(text, position + 1, made)
             kept = len(made)
         elif char == "\\":
-            if text[position + 1:position + 2] not in ("\n", ""):
+            if text[position + 1 : position + 2] not in ("\n", ""):
                 made.append(text[position + 1])
                 kept = len(made)
             position += 2
@@ -164,7 +163,7 @@ def _value(text: str, position: int) -> Tuple[str, int]:
 def _double_quoted(text: str, position: int, made: List[str]) -> int:
     """Within double quotes a backslash escapes only ``"``, ``\\``, `````, ``$`` and a line end."""
     while position < len(text) and text[position] != '"':
-        following = text[position + 1:position + 2]
+        following = text[position + 1 : position + 2]
         if text[position] == "\\" and following and following in '"\\`$\n':
             if following != "\n":
                 made.append(following)
@@ -176,5 +175,12 @@ def _double_quoted(text: str, position: int, made: List[str]) -> int:
 
 
 __all__ = [
-    "Account", "CannotStart", "PATH", "account_for", "base_environment", "find_account", "parse_environment", "read_environment_file",
+    "Account",
+    "CannotStart",
+    "PATH",
+    "account_for",
+    "base_environment",
+    "find_account",
+    "parse_environment",
+    "read_environment_file",
 ]

@@ -103,6 +103,7 @@ def parse_instance(identity: str) -> Tuple[int, int]:
 
 # ---- waiting for the end of any process
 
+
 def open_process(pid: int, start_time: int) -> Optional[int]:
     """A pidfd of that very process, None when it is gone. Raises OSError (ENOSYS where kernel or Python have none)."""
     if not hasattr(os, "pidfd_open"):
@@ -360,7 +361,29 @@ def ending(code: int) -> str:
 
 
 __all__ = [
-    "Gone", "Pause", "Stat", "alive", "bury", "can_wait", "ended", "ending", "every", "exit_descriptor", "instance_id",
-    "keep_service", "kill_group", "open_process", "owner_of", "parse_instance", "reap", "reap_services", "send",
-    "service_code", "signal_name", "since", "started_wall", "stat", "stuck",
+    "Gone",
+    "Pause",
+    "Stat",
+    "alive",
+    "bury",
+    "can_wait",
+    "ended",
+    "ending",
+    "every",
+    "exit_descriptor",
+    "instance_id",
+    "keep_service",
+    "kill_group",
+    "open_process",
+    "owner_of",
+    "parse_instance",
+    "reap",
+    "reap_services",
+    "send",
+    "service_code",
+    "signal_name",
+    "since",
+    "started_wall",
+    "stat",
+    "stuck",
 ]

@@ -20,8 +20,10 @@ from ._host import Machine, Outcome, Step
 from ._spawn import Run, last_line
 
 _STARTED = "Running as unit: "
-_REPORT = re.compile(r"(Running as unit|Finished with result|Main processes terminated with|Service runtime|CPU time consumed|Memory peak|"
-                     r"Memory swap peak|IP traffic (received|sent)|IO bytes (read|written)): ")
+_REPORT = re.compile(
+    r"(Running as unit|Finished with result|Main processes terminated with|Service runtime|CPU time consumed|Memory peak|"
+    r"Memory swap peak|IP traffic (received|sent)|IO bytes (read|written)): "
+)
 # Spelt ``code=killed, status=9/KILL`` or ``code=killed/status=KILL``, by release.
 _ENDING = re.compile(r"^Main processes terminated with: code=(?:killed|dumped)[,/] ?status=(?:\d+/)?([A-Z0-9+]+)", re.MULTILINE)
 _TIMED_OUT = re.compile(r"^Finished with result: timeout$", re.MULTILINE)
@@ -61,10 +63,18 @@ def unit_name(service: str) -> str:
 
 def service_argv(service: str, resource: ProcessResource) -> Tuple[str, ...]:
     """``systemd-run`` for a service of its own: no Restart=, as restarting is the ladder's; its output goes to the journal."""
-    made = ["systemd-run", "--quiet", "--collect", "--unit=%s" % unit_name(service), "--service-type=exec",
-            "--property=KillMode=control-group", "--property=KillSignal=SIG%s" % resource.stop_signal,
-            "--property=TimeoutStopSec=%.3f" % resource.stop_timeout, "--property=WorkingDirectory=%s" % (resource.cwd or "/"),
-            "--setenv=SELFHEAL_SERVICE=%s" % service]
+    made = [
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        "--unit=%s" % unit_name(service),
+        "--service-type=exec",
+        "--property=KillMode=control-group",
+        "--property=KillSignal=SIG%s" % resource.stop_signal,
+        "--property=TimeoutStopSec=%.3f" % resource.stop_timeout,
+        "--property=WorkingDirectory=%s" % (resource.cwd or "/"),
+        "--setenv=SELFHEAL_SERVICE=%s" % service,
+    ]
     if resource.user is not None:
         made.append("--property=User=%s" % resource.user)
     if resource.environment_file is not None:
@@ -163,5 +173,13 @@ class _InUnit(Machine):
 
 
 __all__ = [
-    "OperatorCommand", "command_argv", "interpret", "parse_show", "service_argv", "show_argv", "stop_argv", "systemd_runs", "unit_name",
+    "OperatorCommand",
+    "command_argv",
+    "interpret",
+    "parse_show",
+    "service_argv",
+    "show_argv",
+    "stop_argv",
+    "systemd_runs",
+    "unit_name",
 ]

@@ -62,8 +62,10 @@ class Registry:
         except OSError as error:
             raise RecordError("Reading the process record %s: %s" % (self.path, cause(error))) from error
         except (ValueError, TypeError, KeyError) as error:
-            raise RecordError("The process record %s cannot be understood (%s: %s), so nobody knows whether the service runs. See whether "
-                              "it does, stop it, and remove that file." % (self.path, type(error).__name__, error)) from error
+            raise RecordError(
+                "The process record %s cannot be understood (%s: %s), so nobody knows whether the service runs. See whether "
+                "it does, stop it, and remove that file." % (self.path, type(error).__name__, error)
+            ) from error
         return record if record.boot_id == self.boot_id else None
 
     def write(self, record: Record) -> None:

@@ -79,8 +79,18 @@ class _Launching(Machine):
             reading, writing = pipe()
             held.add(writing)
             try:
-                self._pid = fork(Plan(launch.argv, base_environment(account, given), account, launch.cwd or "/", (source, output, output),
-                                      writing, launch.before_exec, launch.rehearse))
+                self._pid = fork(
+                    Plan(
+                        launch.argv,
+                        base_environment(account, given),
+                        account,
+                        launch.cwd or "/",
+                        (source, output, output),
+                        writing,
+                        launch.before_exec,
+                        launch.rehearse,
+                    )
+                )
             except BaseException:
                 held.add(reading)
                 raise

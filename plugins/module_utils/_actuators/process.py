@@ -237,8 +237,17 @@ class ProcessActuator(Actuator):
 
     def _launch(self, rehearse: bool = False) -> Launch:
         resource = self._resource
-        return Launch(resource.argv, resource.user, resource.cwd, resource.environment_file, (("SELFHEAL_SERVICE", self._service),),
-                      self._log, None if rehearse else self._put_on_record, rehearse, resource.pidfile is not None)
+        return Launch(
+            resource.argv,
+            resource.user,
+            resource.cwd,
+            resource.environment_file,
+            (("SELFHEAL_SERVICE", self._service),),
+            self._log,
+            None if rehearse else self._put_on_record,
+            rehearse,
+            resource.pidfile is not None,
+        )
 
     def _put_on_record(self, pid: int) -> None:
         """In the child, before its exec; exec changes neither pid nor start time."""

@@ -94,8 +94,12 @@ def _gone(process: Stat, within: float) -> Work[bool]:
 def _unkillable(process: Stat) -> Outcome:
     found = _proc.stat(process.pid)
     state = found.state if found is not None else "unknown"
-    return Outcome("bad", Reason.ACTION_FAILED, "pid %d does not die of SIGKILL (state %s: it waits for a disk or network, or is "
-                   "traced); no second one is started beside it" % (process.pid, state))
+    return Outcome(
+        "bad",
+        Reason.ACTION_FAILED,
+        "pid %d does not die of SIGKILL (state %s: it waits for a disk or network, or is "
+        "traced); no second one is started beside it" % (process.pid, state),
+    )
 
 
 def _pids(found: Sequence[Stat]) -> str:

@@ -11,8 +11,23 @@ from typing import Any, Dict
 REDACTED = "[redacted]"
 
 _WORDS = (
-    "password", "passwd", "passphrase", "secret", "token", "authorization", "cookie", "apikey", "privatekey", "accesskey",
-    "credential", "encryptionkey", "signingkey", "hmackey", "sshkey", "sessionid", "bearer",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "authorization",
+    "cookie",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "credential",
+    "encryptionkey",
+    "signingkey",
+    "hmackey",
+    "sshkey",
+    "sessionid",
+    "bearer",
 )
 _WHOLE = frozenset(("auth", "pass", "pwd", "pw", "psk", "jwt", "otp", "pin"))
 # Names of files that hold a secret are needed to find a fault and are none themselves.

@@ -13,9 +13,7 @@ import re
 from typing import Tuple
 
 _EPOCH = datetime.datetime(1970, 1, 1)
-_POINT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE
-)
+_POINT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)", re.ASCII | re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

@@ -61,12 +61,16 @@ def _prove(path: str, found: os.stat_result, process: Stat) -> None:
     if not trusted:
         uid = owner_of(process.pid)
         if found.st_mode & modes.S_IWOTH or uid != found.st_uid:
-            raise PidfileRefused("pidfile %s can be written by others (uid %d, mode %o) and names pid %d of uid %s; refused, as it "
-                                 "could be pointed at any process" % (path, found.st_uid, modes.S_IMODE(found.st_mode), process.pid, uid))
+            raise PidfileRefused(
+                "pidfile %s can be written by others (uid %d, mode %o) and names pid %d of uid %s; refused, as it "
+                "could be pointed at any process" % (path, found.st_uid, modes.S_IMODE(found.st_mode), process.pid, uid)
+            )
     started = started_wall(process.start_time)
     if started > found.st_mtime + _TOLERANCE:
-        raise PidfileRefused("pidfile %s names pid %d, but that process started %.0f s after the file was written: the pid was given to "
-                             "another" % (path, process.pid, started - found.st_mtime))
+        raise PidfileRefused(
+            "pidfile %s names pid %d, but that process started %.0f s after the file was written: the pid was given to "
+            "another" % (path, process.pid, started - found.st_mtime)
+        )
 
 
 __all__ = ["PidfileRefused", "read_pidfile"]

@@ -38,9 +38,7 @@ class Approval:
 class Approvals:
     """``<state_dir>/approvals/<service>.json``."""
 
-    def __init__(
-        self, state_dir: str, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, state_dir: str, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.directory = os.path.join(state_dir, "approvals")
         self._clock = clock
         self._monotonic = monotonic

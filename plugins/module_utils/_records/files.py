@@ -126,7 +126,8 @@ def check_directory(path: str) -> bool:
     if os.geteuid() == 0:
         if found.st_uid != 0:
             raise RecordError(
-                "Directory %s belongs to uid %d; root writes its records only into its own. chown it to root." % (path, found.st_uid))
+                "Directory %s belongs to uid %d; root writes its records only into its own. chown it to root." % (path, found.st_uid)
+            )
         if found.st_mode & stat.S_IWOTH:
             raise RecordError("Directory %s can be written by anyone; root keeps no records there. chmod o-w it." % path)
     return True
@@ -186,7 +187,7 @@ def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(descriptor, view):]
+                view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -273,7 +274,8 @@ def lock_file(descriptor: int, path: str, seconds: float) -> None:
     pid = lock_holder(descriptor)
     who = "process %d (%s)" % (pid, _command(pid)) if pid else "another process"
     raise RecordError(
-        "Waited %.1f s for the lock %s, held by %s. It is held for microseconds; see whether that process hangs." % (seconds, path, who))
+        "Waited %.1f s for the lock %s, held by %s. It is held for microseconds; see whether that process hangs." % (seconds, path, who)
+    )
 
 
 def _command(pid: int) -> str:
@@ -307,6 +309,21 @@ def identity(found: os.stat_result) -> Tuple[int, int]:
 
 
 __all__ = [
-    "Owner", "boot_id", "cause", "check_directory", "identity", "lock_file", "lock_holder", "make_directory", "open_lock",
-    "process_start_time", "read_file", "remove", "replace_file", "set_aside", "sync_directory", "temporary_name", "write_new",
+    "Owner",
+    "boot_id",
+    "cause",
+    "check_directory",
+    "identity",
+    "lock_file",
+    "lock_holder",
+    "make_directory",
+    "open_lock",
+    "process_start_time",
+    "read_file",
+    "remove",
+    "replace_file",
+    "set_aside",
+    "sync_directory",
+    "temporary_name",
+    "write_new",
 ]

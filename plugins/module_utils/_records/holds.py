@@ -65,8 +65,13 @@ def record(owner: str, reason: str, seconds: Optional[float], wall: float, monot
     if seconds is not None and not 0 < seconds < 1e9:
         raise RecordError("A hold or approval of %r seconds makes no sense; expected more than 0." % (seconds,))
     return {
-        "schema": 1, "owner": owner, "reason": reason, "since": format_time(wall),
-        "expires": None if seconds is None else format_time(wall + seconds), "boot_id": boot_id(), "monotonic": monotonic,
+        "schema": 1,
+        "owner": owner,
+        "reason": reason,
+        "since": format_time(wall),
+        "expires": None if seconds is None else format_time(wall + seconds),
+        "boot_id": boot_id(),
+        "monotonic": monotonic,
     }
 
 

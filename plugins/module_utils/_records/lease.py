@@ -52,8 +52,12 @@ class LeaseInfo:
     def as_data(self) -> Dict[str, Any]:
         """For the ``lease_takeover`` event and for people."""
         return {
-            "lease": self.name, "holder": self.holder, "purpose": self.purpose, "pid": self.owner.pid if self.owner else None,
-            "since": format_time(self.since), "expires": None if self.expires is None else format_time(self.expires),
+            "lease": self.name,
+            "holder": self.holder,
+            "purpose": self.purpose,
+            "pid": self.owner.pid if self.owner else None,
+            "since": format_time(self.since),
+            "expires": None if self.expires is None else format_time(self.expires),
         }
 
     def __str__(self) -> str:
@@ -276,10 +280,15 @@ def _named(path: str) -> Optional[str]:
 
 def _dump(info: LeaseInfo) -> bytes:
     data = {
-        "schema": 1, "name": info.name, "owner": info.owner.as_data() if info.owner else None,
-        "holder": info.holder, "purpose": info.purpose,
-        "since": format_time(info.since), "expires": None if info.expires is None else format_time(info.expires),
-        "person": info.person, "token": info.token,
+        "schema": 1,
+        "name": info.name,
+        "owner": info.owner.as_data() if info.owner else None,
+        "holder": info.holder,
+        "purpose": info.purpose,
+        "since": format_time(info.since),
+        "expires": None if info.expires is None else format_time(info.expires),
+        "person": info.person,
+        "token": info.token,
     }
     return (json.dumps(data, allow_nan=False) + "\n").encode("ascii")
 

@@ -17,7 +17,8 @@ def service_name(name: str) -> str:
     """`name`, if it is a service's. Raises RecordError: nothing else may become part of a path."""
     if not isinstance(name, str) or _SERVICE.fullmatch(name) is None:
         raise RecordError(
-            "%.80r is no name of a service; expected a-z, 0-9, _ and -, at most 63 characters, beginning with a-z or 0-9." % (name,))
+            "%.80r is no name of a service; expected a-z, 0-9, _ and -, at most 63 characters, beginning with a-z or 0-9." % (name,)
+        )
     return name
 
 
@@ -47,7 +48,7 @@ def unescape(text: str) -> str:
     place = 0
     while place < len(text):
         if text[place] == "%":
-            data.append(int(text[place + 1:place + 3], 16))
+            data.append(int(text[place + 1 : place + 3], 16))
             place += 3
         else:
             data.append(ord(text[place]))

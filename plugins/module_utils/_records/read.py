@@ -21,14 +21,17 @@ _BLOCK = 1 << 18
 
 def _matcher(service: Optional[str], type: Optional[str], since: Optional[str], incident: Optional[str]) -> Callable[[bytes], bool]:
     """May this line be one that is wanted? A look at the bytes spares parsing most of the others."""
-    needles = [b'"%s":%s' % (key, encode(value).encode()) for key, value in (
-        (b"service", service), (b"type", type), (b"incident", incident)) if value is not None]
+    needles = [
+        b'"%s":%s' % (key, encode(value).encode())
+        for key, value in ((b"service", service), (b"type", type), (b"incident", incident))
+        if value is not None
+    ]
     earliest = since.encode() if since is not None else None
 
     def wanted(line: bytes) -> bool:
         if earliest is not None:
             start = line.find(_STAMP, 0, 64) + len(_STAMP)
-            if line[start:start + 24] < earliest:
+            if line[start : start + 24] < earliest:
                 return False
         return all(needle in line for needle in needles)
 
@@ -95,7 +98,7 @@ def read(
 
 def _seq(line: bytes) -> int:
     """The seq at the line's beginning; one beyond all for what is no event."""
-    digits = line[7:line.find(b",", 7, 32)]
+    digits = line[7 : line.find(b",", 7, 32)]
     return int(digits) if line.startswith(b'{"seq":') and digits.isdigit() else 1 << 62
 
 

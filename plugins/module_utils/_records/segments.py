@@ -122,7 +122,7 @@ def backwards(descriptor: int, size: int) -> Iterator[Tuple[int, bytes]]:
             cut = carry.rfind(b"\n", 0, stop - 1)
             if cut < 0:
                 break
-            yield start + cut + 1, carry[cut + 1:stop]
+            yield start + cut + 1, carry[cut + 1 : stop]
             stop = cut + 1
         carry = carry[:stop]
     if carry:
@@ -173,6 +173,18 @@ def head(directory: str) -> Head:
 
 
 __all__ = [
-    "End", "Head", "RETENTION", "SEGMENT_SIZE", "Segment", "ZEROS", "backwards", "digest", "find_end", "head", "open_segment", "parse",
-    "segment_path", "segments",
+    "End",
+    "Head",
+    "RETENTION",
+    "SEGMENT_SIZE",
+    "Segment",
+    "ZEROS",
+    "backwards",
+    "digest",
+    "find_end",
+    "head",
+    "open_segment",
+    "parse",
+    "segment_path",
+    "segments",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .._core.errors import RecordError
 from .._core.times import compact
@@ -17,6 +17,7 @@ from .names import service_name
 
 SCHEMA = 1
 _LIMIT = 1024 * 1024
+Version = Tuple[int, int, int]
 
 
 class StateStore:
@@ -56,10 +57,26 @@ class StateStore:
             aside = set_aside(path, "bad", compact(self._clock()))
         except OSError as error:
             raise RecordError(
-                "State %s is unusable (%s) and cannot be set aside: %s. Remove it by hand." % (path, problem, cause(error))) from error
+                "State %s is unusable (%s) and cannot be set aside: %s. Remove it by hand." % (path, problem, cause(error))
+            ) from error
         if self._on_reset is not None:
             self._on_reset(service, aside, problem)
         return None
+
+    def version(self, service: str) -> Optional[Version]:
+        """What tells one saved state from another; None where there is none, or none that can be looked at."""
+        try:
+            found = os.stat(self._path(service), follow_symlinks=False)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def peek(self, service: str) -> Optional[Dict[str, Any]]:
+        """As `load`, but nothing is set aside: what cannot be understood is as if it were not there."""
+        try:
+            return self._parse(read_file(self._path(service), _LIMIT))[1]
+        except (OSError, ValueError):
+            return None
 
     @staticmethod
     def _parse(raw: bytes) -> "tuple[str, Optional[Dict[str, Any]]]":
@@ -101,4 +118,4 @@ class StateStore:
         return gone
 
 
-__all__ = ["SCHEMA", "StateStore"]
+__all__ = ["SCHEMA", "StateStore", "Version"]

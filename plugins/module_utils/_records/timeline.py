@@ -329,7 +329,11 @@ class Timeline:
         finally:
             os.close(descriptor)
         return {
-            "cause": "torn", "problem": problem, "segment": segment.name, "offset": offset, "bytes": size,
+            "cause": "torn",
+            "problem": problem,
+            "segment": segment.name,
+            "offset": offset,
+            "bytes": size,
             "moved_to": os.path.basename(aside),
         }
 
@@ -338,8 +342,13 @@ class Timeline:
         known = {repair["moved_to"] + _PENDING for repair in repairs}
         names = [name for name in os.listdir(self.directory) if ".torn-" in name and name.endswith(_PENDING) and name not in known]
         return [
-            {"cause": "torn", "segment": name.partition(".torn-")[0], "moved_to": name[: -len(_PENDING)],
-             "bytes": os.lstat(os.path.join(self.directory, name)).st_size, "problem": "moved aside by a writer that died"}
+            {
+                "cause": "torn",
+                "segment": name.partition(".torn-")[0],
+                "moved_to": name[: -len(_PENDING)],
+                "bytes": os.lstat(os.path.join(self.directory, name)).st_size,
+                "problem": "moved aside by a writer that died",
+            }
             for name in sorted(names)
         ]
 
@@ -364,7 +373,10 @@ class Timeline:
         if last is None:
             return
         data = {
-            "last_seq": last.seq, "last_hash": last.hash, "segments": [segment.name for segment in victims], "bytes": sum(sizes[:count]),
+            "last_seq": last.seq,
+            "last_hash": last.hash,
+            "segments": [segment.name for segment in victims],
+            "bytes": sum(sizes[:count]),
         }
         self._say(tail, "log_prune", data)
         os.fdatasync(tail.descriptor)

@@ -40,8 +40,13 @@ class Verification:
 
     def as_data(self) -> Dict[str, Any]:
         return {
-            "valid": self.valid, "events": self.events, "head": self.head._asdict(), "first_bad": self.first_bad,
-            "pruned": self.pruned, "anchor_ok": self.anchor_ok, "detail": self.detail,
+            "valid": self.valid,
+            "events": self.events,
+            "head": self.head._asdict(),
+            "first_bad": self.first_bad,
+            "pruned": self.pruned,
+            "anchor_ok": self.anchor_ok,
+            "detail": self.detail,
         }
 
 
@@ -88,7 +93,8 @@ def parse_anchor(anchor: Any) -> Head:
     good = isinstance(value, str) and len(value) == 64 and all(digit in "0123456789abcdef" for digit in value.lower())
     if isinstance(seq, bool) or not isinstance(seq, int) or seq < 0 or not good:
         raise RecordError(
-            "The anchor %.200r is unusable; expected {seq: 41, hash: 64 hex digits}, as an earlier head was given." % (anchor,))
+            "The anchor %.200r is unusable; expected {seq: 41, hash: 64 hex digits}, as an earlier head was given." % (anchor,)
+        )
     return Head(seq, str(value).lower())
 
 
@@ -259,8 +265,11 @@ def _whole(walk: _Walk) -> None:
     """What can be asked only at the end: is the beginning explained, is the last line in the form all lines are written in?"""
     if walk.opening is not None and walk.first > 1 and not walk.covered:
         raise _Bad(
-            walk.first, walk.opening.path, 1,
-            "the log begins at seq %d, and no log_prune event says that the events before were removed" % walk.first)
+            walk.first,
+            walk.opening.path,
+            1,
+            "the log begins at seq %d, and no log_prune event says that the events before were removed" % walk.first,
+        )
     if walk.last is None:
         return
     event = parse(walk.last.raw)
@@ -286,7 +295,9 @@ def _verdict(walk: _Walk, first_bad: Optional[Dict[str, Any]], path: str) -> Ver
             first_bad = {"seq": walk.seq + 1, "path": path, "line": line, "problem": problem}
         else:
             detail = "the anchor's event (seq %d) was removed by retention; the log now begins at seq %d. Use a newer anchor." % (
-                anchor.seq, walk.first)
+                anchor.seq,
+                walk.first,
+            )
         if matches is False and first_bad is None:
             problem = "the event has another hash than the anchor: the log was written anew at or before this event"
             first_bad = {"seq": anchor.seq, "path": path, "line": None, "problem": problem}

@@ -37,9 +37,11 @@ def mark():
 @pytest.fixture
 def make(tmp_path, mark):
     """An actuator of a shell script that is marked."""
+
     def made(script, argv=None, boot=None, log=True, **resource):
         command = tuple(argv) if argv is not None else ("/bin/sh", "-c", script, mark)
         log_dir = str(tmp_path / "log") if log else None
         contract = ProcessResource(command, **resource)
         return ProcessActuator("web", contract, str(tmp_path / "run"), boot or boot_id(), log_dir, in_unit=False)
+
     return made

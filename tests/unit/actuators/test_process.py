@@ -64,11 +64,14 @@ def test_start_refuses_a_second_instance(host, make, mark):
     assert len(marked(mark)) <= 1
 
 
-@pytest.mark.parametrize("script, data", [
-    pytest.param("exit 3", {"exit_status": 3}, id="exit"),
-    pytest.param("kill -ABRT $$", {"signal": "SIGABRT"}, id="signal"),
-    pytest.param("read x < FIFO; exit 0", {"exit_status": 0}, id="later"),
-])
+@pytest.mark.parametrize(
+    "script, data",
+    [
+        pytest.param("exit 3", {"exit_status": 3}, id="exit"),
+        pytest.param("kill -ABRT $$", {"signal": "SIGABRT"}, id="signal"),
+        pytest.param("read x < FIFO; exit 0", {"exit_status": 0}, id="later"),
+    ],
+)
 def test_watch_sees_the_end_and_reaps(host, make, tmp_path, script, data):
     """C16: death is seen at once, with how it ended, and no zombie stays."""
     os.mkfifo(tmp_path / "fifo")
@@ -111,6 +114,7 @@ def test_watch_without_pidfd(host, make, monkeypatch):
 
     def missing(*_args):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
     monkeypatch.setattr(os, "pidfd_open", missing)
     assert actuator.watch(instance) is None
 
@@ -238,12 +242,15 @@ def test_restart_ends_the_whole_session(host, make, tmp_path, mark):
     os.kill(outside[0], signal.SIGKILL)
 
 
-@pytest.mark.parametrize("broken, reason, said", [
-    pytest.param({"argv": ("/no/such/program",)}, Reason.NO_SUCH_PROGRAM, "/no/such/program", id="program"),
-    pytest.param({"user": "no-such-user-here"}, Reason.NO_PERMISSION, "no-such-user-here", id="user"),
-    pytest.param({"cwd": "/no/such/directory"}, Reason.NO_PERMISSION, "/no/such/directory", id="cwd"),
-    pytest.param({"environment_file": "/no/such/file"}, Reason.NO_SUCH_PROGRAM, "/no/such/file", id="environment_file"),
-])
+@pytest.mark.parametrize(
+    "broken, reason, said",
+    [
+        pytest.param({"argv": ("/no/such/program",)}, Reason.NO_SUCH_PROGRAM, "/no/such/program", id="program"),
+        pytest.param({"user": "no-such-user-here"}, Reason.NO_PERMISSION, "no-such-user-here", id="user"),
+        pytest.param({"cwd": "/no/such/directory"}, Reason.NO_PERMISSION, "/no/such/directory", id="cwd"),
+        pytest.param({"environment_file": "/no/such/file"}, Reason.NO_SUCH_PROGRAM, "/no/such/file", id="environment_file"),
+    ],
+)
 def test_nothing_is_stopped_that_could_not_be_started_again(host, make, broken, reason, said):
     """Do no harm: a restart that could not start again leaves the running one alone and says what is missing; a start says the same."""
     running = drive(host, make("exec sleep 60").start()).data
@@ -272,6 +279,7 @@ def test_a_service_without_a_place_for_its_record_is_not_started(host, make, tmp
 def test_the_unkillable_get_no_second_instance(host, make, mark, monkeypatch):
     """A process that survives KILL is reported, and nothing is started beside it."""
     from selfheal._actuators import stopping
+
     actuator = make("exec sleep 60", stop_timeout=0.1)
     pid = drive(host, actuator.start()).data["pid"]
     monkeypatch.setattr(_proc, "send", lambda *_args: True)
@@ -306,7 +314,7 @@ def test_an_interrupted_stop_is_taken_up_where_it_was(host, make, tmp_path):
 def test_a_service_owes_its_starter_nothing(host, make, tmp_path, monkeypatch):
     """The service has a session of its own, stdin from /dev/null, a private log, no descriptor or ignored signal of ours, umask 022."""
     environment = tmp_path / "env"
-    environment.write_text("# comment\nGREETING=\"hello world\"\nEMPTY=\n", encoding="ascii")
+    environment.write_text('# comment\nGREETING="hello world"\nEMPTY=\n', encoding="ascii")
     monkeypatch.setenv("SECRET", "of the starter")
     note = tmp_path / "note"
     script = (
@@ -314,7 +322,8 @@ def test_a_service_owes_its_starter_nothing(host, make, tmp_path, monkeypatch):
         "json.dump({'env': dict(os.environ), 'leads': os.getsid(0) == os.getpid(), 'cwd': os.getcwd(), 'umask': status['Umask'].strip(), "
         "'blocked': int(status['SigBlk'], 16), 'ignored': int(status['SigIgn'], 16), 'stdin': os.readlink('/proc/self/fd/0'), "
         "'stdout': os.readlink('/proc/self/fd/1'), 'fds': sorted(map(int, os.listdir('/proc/self/fd')))[:-1]}, open(%r, 'w')); "
-        "print('said'); os.rename(%r, %r)" % (str(note) + ".new", str(note) + ".new", str(note)))
+        "print('said'); os.rename(%r, %r)" % (str(note) + ".new", str(note) + ".new", str(note))
+    )
     actuator = make("", argv=(PYTHON, "-I", "-S", "-c", script), environment_file=str(environment), cwd=str(tmp_path))
     leaked = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(leaked, True)
@@ -342,6 +351,7 @@ def test_a_service_owes_its_starter_nothing(host, make, tmp_path, monkeypatch):
 def test_the_log_is_turned_over_and_never_through_a_link(host, make, tmp_path, monkeypatch):
     """A log of 8 MiB becomes .1 at a start; a link in its place is not followed, and keeps no service down."""
     from selfheal._actuators import launch
+
     folder = tmp_path / "log"
     folder.mkdir(mode=0o700)
     (folder / "web.log").write_text("x" * 100, encoding="ascii")
@@ -379,6 +389,7 @@ def test_another_user(host, make):
     actuator = make("exec sleep 60", user="nobody")
     pid = drive(host, actuator.start()).data["pid"]
     import pwd
+
     assert _proc.owner_of(pid) == pwd.getpwnam("nobody").pw_uid
     assert drive(host, actuator.look()).state is State.RUNNING
     assert drive(host, actuator.restart()).status == "ok"

@@ -106,6 +106,7 @@ def test_killed_between_fork_and_record(host, tmp_path, mark, monkeypatch):
         with open(held, "rb"):  # opens when somebody opens the other end: the child waits here, unrecorded
             genuine(self, record)
         signal.alarm(0)
+
     monkeypatch.setattr(identity.Registry, "write", late)
     work = actuator.start()
     timed = work.send(None)

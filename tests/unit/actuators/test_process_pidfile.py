@@ -64,11 +64,20 @@ def test_a_pid_given_out_again(host, tmp_path, stranger):
     assert "given to another" in outcome.detail
 
 
-@pytest.mark.parametrize("content, said", [
-    ("", "not a process id"), ("abc", "not a process id"), ("-5", "not a process id"), ("0", "not a process id"), ("1", "not a process id"),
-    ("99999999999999999999", "not a process id"), ("7" * 100, "not a process id"), ("12 " + " " * 80, "not a process id"),
-    ("2147483647", "does not run"),
-])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("", "not a process id"),
+        ("abc", "not a process id"),
+        ("-5", "not a process id"),
+        ("0", "not a process id"),
+        ("1", "not a process id"),
+        ("99999999999999999999", "not a process id"),
+        ("7" * 100, "not a process id"),
+        ("12 " + " " * 80, "not a process id"),
+        ("2147483647", "does not run"),
+    ],
+)
 def test_what_is_no_pid(host, tmp_path, content, said):
     """Nonsense, pid 0 and 1, and pids of nobody name no process."""
     path = tmp_path / "pid"

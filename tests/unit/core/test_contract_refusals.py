@@ -280,8 +280,10 @@ WATCHDOG = [
     ({"storm": {"percent": 0}}, "storm.percent: expected a number of percent from 1 to 100, found 0"),
     ({"retention": 5}, "retention: expected a whole number from 16777216 to 1125899906842624, found 5"),
     ({"mode_ceiling": "off"}, "mode_ceiling: expected observe, approve or auto, found 'off'"),
-    ({"network_reference": {"unit": {"name": "a.service"}}},
-     "network_reference: unknown key 'unit'; known here: http, tcp, exec, period, timeout"),
+    (
+        {"network_reference": {"unit": {"name": "a.service"}}},
+        "network_reference: unknown key 'unit'; known here: http, tcp, exec, period, timeout",
+    ),
     ({"statedir": "/x"}, "unknown key 'statedir'; did you mean state_dir?"),
 ]
 
@@ -300,8 +302,10 @@ TARGETS = [
     ([{"name": "a"}], "targets[0]: expected exactly one of http, tcp, exec, unit or process; found none"),
     ([{"name": "a", "process": {}}], "targets[0].process.pidfile: is required"),
     ([{"name": "a", "tcp": {"host": "x", "port": 1}}] * 2, "targets[1].name: the name 'a' is already taken by targets[0].name"),
-    ([{"name": "a", "tcp": {"host": "x", "port": 1}, "timeout": -1}],
-     "targets[0].timeout: expected a number of seconds from 0.05 to 3600, found -1"),
+    (
+        [{"name": "a", "tcp": {"host": "x", "port": 1}, "timeout": -1}],
+        "targets[0].timeout: expected a number of seconds from 0.05 to 3600, found -1",
+    ),
 ]
 
 

@@ -188,7 +188,7 @@ def test_an_override_lifts_one_guard_and_is_recorded() -> None:
 
 
 def test_a_lease_taken_by_somebody_else_in_the_last_moment_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C46 between the question and the taking somebody was quicker: nothing begins, the reason is said, and it is asked for again a second later."""
+    """C46 between the question and the taking somebody was quicker: nothing begins, that is said, and it is tried a second later."""
     stage = Stage().watch().until(5).answers("bad")
     monkeypatch.setattr(stage.world.desk, "take", lambda service, purpose: "held by a deployment")
     stage.until(16)

@@ -204,7 +204,8 @@ def test_a_file_size_limit_is_an_error_not_a_death(tmp_path, spawn):
         "try:\n"
         "    for number in range(100): timeline.append('note')\n"
         "except RecordError as error: print(number, error)\n",
-        str(tmp_path))
+        str(tmp_path),
+    )
     output = child.communicate(timeout=30)[0].decode()
     found = verify(str(tmp_path))
     assert (child.returncode, found.valid, found.events) == (0, True, int(output.split()[0]))
@@ -236,7 +237,7 @@ def test_the_recorder_keeps_events_in_order_and_writes_them_when_it_can(small_di
     repair = next(place for place, event in enumerate(events) if event["type"] == "log_repair")
     data = events[repair]["data"]
     assert (data["cause"], data["kept"], data["dropped"]) == ("unwritable", 5, len(kept) - 5)
-    assert [event["data"]["number"] for event in events[repair + 1:-1]] == kept[-5:]
+    assert [event["data"]["number"] for event in events[repair + 1 : -1]] == kept[-5:]
     assert events[repair + 1]["timestamp"] < events[repair]["timestamp"]
     assert verify(str(folder / "t")).valid is True
 

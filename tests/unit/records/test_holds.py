@@ -120,10 +120,21 @@ def test_a_button_that_cannot_be_looked_at_is_pressed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"owner":"ada","reason":""}', b"\xff", b"[" * 60000, b"x" * 100000,
-                b'{"owner":"ada","reason":"","since":"today","expires":null,"boot_id":"","monotonic":0}',
-                b'{"owner":"ada","reason":"","since":"2026-11-21T00:00:00.000Z","expires":1,"boot_id":"","monotonic":0}',
-                b'{"owner":"ada","reason":"","since":"2026-11-21T00:00:00.000Z","expires":"2026-11-21T00:00:00.000Z","boot_id":""}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"owner":"ada","reason":""}',
+        b"\xff",
+        b"[" * 60000,
+        b"x" * 100000,
+        b'{"owner":"ada","reason":"","since":"today","expires":null,"boot_id":"","monotonic":0}',
+        b'{"owner":"ada","reason":"","since":"2026-11-21T00:00:00.000Z","expires":1,"boot_id":"","monotonic":0}',
+        b'{"owner":"ada","reason":"","since":"2026-11-21T00:00:00.000Z","expires":"2026-11-21T00:00:00.000Z","boot_id":""}',
+    ],
 )
 @pytest.mark.parametrize("service", ["web", None])
 def test_a_broken_hold_holds_and_says_so(holds, tmp_path, content, service):

@@ -39,6 +39,7 @@ sys.stdin.readline()
 @pytest.fixture
 def hold(tmp_path, spawn):
     """Another process that holds leases until it is killed."""
+
     def start(*names: str):
         child = spawn(HOLDER, str(tmp_path / "leases"), *names, stdin=subprocess.PIPE)
         assert child.stdout.readline() == b"held\n"

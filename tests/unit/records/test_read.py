@@ -109,7 +109,7 @@ def test_reading_backwards_gives_the_same_lines(tmp_path_factory, lines, ended):
     path.write_bytes(raw)
     expected, place = [], 0
     for line in raw.split(b"\n"):
-        whole = raw[place:place + len(line) + 1]
+        whole = raw[place : place + len(line) + 1]
         if whole:
             expected.append((place, whole))
         place += len(whole)
@@ -153,11 +153,15 @@ def test_statistics(timeline, tmp_path, clock):
     found = statistics(scan(str(tmp_path)))
     assert (found["from"], found["to"], found["events"]) == (format_time(begin), format_time(begin + 1000), 17)
     assert found["services"]["web"] == {
-        "incidents": 2, "open": 0, "recovered": 2,
+        "incidents": 2,
+        "open": 0,
+        "recovered": 2,
         "mttd_ms": {"count": 2, "median": 75, "p95": 100, "max": 100},
         "mttr_ms": {"count": 2, "median": 2000, "p95": 3000, "max": 3000},
         "actions": {"restart": {"total": 4, "window_over": 2, "recovered": 2}},
-        "pages": 0, "blocked": {}, "availability": 0.996,
+        "pages": 0,
+        "blocked": {},
+        "availability": 0.996,
     }
     assert found["services"]["db"]["actions"] == {"redeploy": {"total": 1, "failed": 1}}
     assert (found["services"]["db"]["pages"], found["services"]["db"]["blocked"], found["services"]["db"]["open"]) == (1, {"hold": 1}, 1)

@@ -120,8 +120,24 @@ def rewrite(file: pathlib.Path, change) -> None:
         (lambda lines: [lines[0].replace(b"0" * 64, b"1" * 64)] + lines[1:], 1),
         (lambda lines: [line.replace(b'"number":4', b'"number":5') for line in lines], 5),
     ],
-    ids=["drop", "swap", "double", "double-far", "empty", "object", "no-previous", "list", "not-utf8", "deep", "huge-seq", "endless-line",
-         "first-changed", "first-dropped", "first-previous", "changed"],
+    ids=[
+        "drop",
+        "swap",
+        "double",
+        "double-far",
+        "empty",
+        "object",
+        "no-previous",
+        "list",
+        "not-utf8",
+        "deep",
+        "huge-seq",
+        "endless-line",
+        "first-changed",
+        "first-dropped",
+        "first-previous",
+        "changed",
+    ],
 )
 def test_lines_dropped_swapped_inserted_doubled_are_named_C67(log, change, line):
     """The first place that is not as it was written is named by seq, file and line."""
@@ -131,6 +147,7 @@ def test_lines_dropped_swapped_inserted_doubled_are_named_C67(log, change, line)
 
 def test_a_changed_previous_is_told_from_a_changed_line(log):
     """When the link between two lines is broken, the line that was altered is named, not its neighbour."""
+
     def forge(lines):
         event = json.loads(lines[4])
         event["previous"] = "ab" * 32
@@ -253,7 +270,9 @@ def test_verification_streams(tmp_path, spawn):
     with open(path, "wb") as file:
         for seq in range(1, 100001):
             line = b'{"seq":%d,"timestamp":"2026-11-21T21:03:38.123Z","host":"web1","type":"note","source":"watchdog","previous":"%s"}' % (
-                seq, previous.encode())
+                seq,
+                previous.encode(),
+            )
             previous = hashlib.sha256(line).hexdigest()
             file.write(line + b"\n")
     child = spawn(
@@ -261,7 +280,8 @@ def test_verification_streams(tmp_path, spawn):
         "found = verify(sys.argv[1])\n"
         "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
         "print(found.valid, found.events, peak)\n",
-        str(tmp_path))
+        str(tmp_path),
+    )
     valid, events, peak = child.communicate(timeout=60)[0].split()
     assert (valid, events) == (b"True", b"100000")
     assert int(peak) < 30 * 1024

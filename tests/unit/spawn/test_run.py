@@ -43,8 +43,11 @@ def sh(script, **more):
 
 def children():
     """Pids of this process's children, zombies included."""
-    return {int(pid) for task in os.listdir("/proc/self/task")
-            for pid in pathlib.Path("/proc/self/task/%s/children" % task).read_text(encoding="ascii").split()}
+    return {
+        int(pid)
+        for task in os.listdir("/proc/self/task")
+        for pid in pathlib.Path("/proc/self/task/%s/children" % task).read_text(encoding="ascii").split()
+    }
 
 
 def gone_soon(pids, within=5.0):
@@ -71,30 +74,94 @@ def _no_leftovers():
     assert len(os.listdir("/proc/self/fd")) == len(descriptors)
 
 
-@pytest.mark.parametrize("step, status, reason, detail, data", [
-    pytest.param(Run(("true",)), "ok", None, "exit status 0",
-                 {"exit_status": 0, "stdout": "", "stderr": "", "truncated": False}, id="true"),
-    pytest.param(Run(("false",)), "bad", Reason.EXIT_STATUS, "exit status 1",
-                 {"exit_status": 1, "stdout": "", "stderr": "", "truncated": False}, id="false"),
-    pytest.param(sh("echo one; echo two; exit 7"), "bad", Reason.EXIT_STATUS, "exit status 7: two",
-                 {"exit_status": 7, "stdout": "one\ntwo\n", "stderr": "", "truncated": False}, id="last line of stdout"),
-    pytest.param(sh("echo out; echo err >&2; exit 1"), "bad", Reason.EXIT_STATUS, "exit status 1: err",
-                 {"exit_status": 1, "stdout": "out\n", "stderr": "err\n", "truncated": False}, id="stderr goes before stdout"),
-    pytest.param(sh("echo out; echo err >&2", merge=True), "ok", None, "exit status 0: err",
-                 {"exit_status": 0, "stdout": "out\nerr\n", "stderr": "", "truncated": False}, id="merged"),
-    pytest.param(sh("kill -SEGV $$"), "bad", Reason.KILLED_BY_SIGNAL, "killed by SIGSEGV",
-                 {"signal": "SIGSEGV", "stdout": "", "stderr": "", "truncated": False}, id="signal"),
-    pytest.param(Run(("cat",), stdin=b"hello"), "ok", None, "exit status 0: hello",
-                 {"exit_status": 0, "stdout": "hello", "stderr": "", "truncated": False}, id="stdin"),
-    pytest.param(Run(("true",), stdin=b"x" * 300000), "ok", None, "exit status 0",
-                 {"exit_status": 0, "stdout": "", "stderr": "", "truncated": False}, id="stdin that nobody reads"),
-    pytest.param(Run(("printf", "\\377\\n")), "ok", None, "exit status 0: \ufffd",
-                 {"exit_status": 0, "stdout": "\ufffd\n", "stderr": "", "truncated": False}, id="not utf-8"),
-    pytest.param(Run(("printf", "%s|", "a b", "$HOME", "")), "ok", None, "exit status 0: a b|$HOME||",
-                 {"exit_status": 0, "stdout": "a b|$HOME||", "stderr": "", "truncated": False}, id="arguments arrive as they are"),
-    pytest.param(sh("exec >&- 2>&-; exit 3"), "bad", Reason.EXIT_STATUS, "exit status 3",
-                 {"exit_status": 3, "stdout": "", "stderr": "", "truncated": False}, id="closed its output first"),
-])
+@pytest.mark.parametrize(
+    "step, status, reason, detail, data",
+    [
+        pytest.param(
+            Run(("true",)), "ok", None, "exit status 0", {"exit_status": 0, "stdout": "", "stderr": "", "truncated": False}, id="true"
+        ),
+        pytest.param(
+            Run(("false",)),
+            "bad",
+            Reason.EXIT_STATUS,
+            "exit status 1",
+            {"exit_status": 1, "stdout": "", "stderr": "", "truncated": False},
+            id="false",
+        ),
+        pytest.param(
+            sh("echo one; echo two; exit 7"),
+            "bad",
+            Reason.EXIT_STATUS,
+            "exit status 7: two",
+            {"exit_status": 7, "stdout": "one\ntwo\n", "stderr": "", "truncated": False},
+            id="last line of stdout",
+        ),
+        pytest.param(
+            sh("echo out; echo err >&2; exit 1"),
+            "bad",
+            Reason.EXIT_STATUS,
+            "exit status 1: err",
+            {"exit_status": 1, "stdout": "out\n", "stderr": "err\n", "truncated": False},
+            id="stderr goes before stdout",
+        ),
+        pytest.param(
+            sh("echo out; echo err >&2", merge=True),
+            "ok",
+            None,
+            "exit status 0: err",
+            {"exit_status": 0, "stdout": "out\nerr\n", "stderr": "", "truncated": False},
+            id="merged",
+        ),
+        pytest.param(
+            sh("kill -SEGV $$"),
+            "bad",
+            Reason.KILLED_BY_SIGNAL,
+            "killed by SIGSEGV",
+            {"signal": "SIGSEGV", "stdout": "", "stderr": "", "truncated": False},
+            id="signal",
+        ),
+        pytest.param(
+            Run(("cat",), stdin=b"hello"),
+            "ok",
+            None,
+            "exit status 0: hello",
+            {"exit_status": 0, "stdout": "hello", "stderr": "", "truncated": False},
+            id="stdin",
+        ),
+        pytest.param(
+            Run(("true",), stdin=b"x" * 300000),
+            "ok",
+            None,
+            "exit status 0",
+            {"exit_status": 0, "stdout": "", "stderr": "", "truncated": False},
+            id="stdin that nobody reads",
+        ),
+        pytest.param(
+            Run(("printf", "\\377\\n")),
+            "ok",
+            None,
+            "exit status 0: \ufffd",
+            {"exit_status": 0, "stdout": "\ufffd\n", "stderr": "", "truncated": False},
+            id="not utf-8",
+        ),
+        pytest.param(
+            Run(("printf", "%s|", "a b", "$HOME", "")),
+            "ok",
+            None,
+            "exit status 0: a b|$HOME||",
+            {"exit_status": 0, "stdout": "a b|$HOME||", "stderr": "", "truncated": False},
+            id="arguments arrive as they are",
+        ),
+        pytest.param(
+            sh("exec >&- 2>&-; exit 3"),
+            "bad",
+            Reason.EXIT_STATUS,
+            "exit status 3",
+            {"exit_status": 3, "stdout": "", "stderr": "", "truncated": False},
+            id="closed its output first",
+        ),
+    ],
+)
 def test_outcomes(host, step, status, reason, detail, data):
     """The outcome tells exit status or signal, the output, and the last line for people."""
     outcome = run(host, step).outcome
@@ -107,19 +174,26 @@ def test_large_stdin_is_fed_without_blocking(host):
     assert outcome.data["stdout"].strip() == "3000000"
 
 
-@pytest.mark.parametrize("make, reason, said", [
-    pytest.param(lambda tmp: Run(("no-such-program-here",)), Reason.NO_SUCH_PROGRAM, "no-such-program-here", id="not in PATH"),
-    pytest.param(lambda tmp: Run((str(tmp / "missing"),)), Reason.NO_SUCH_PROGRAM, "No such file", id="no such file"),
-    pytest.param(lambda tmp: Run((str(tmp / "plain"),)), Reason.NO_PERMISSION, "Permission denied", id="not executable"),
-    pytest.param(lambda tmp: Run((str(tmp),)), Reason.NO_PERMISSION, "Permission denied", id="a directory"),
-    pytest.param(lambda tmp: Run((str(tmp / "orphan"),)), Reason.NO_SUCH_PROGRAM, "its interpreter or loader is missing", id="interpreter"),
-    pytest.param(lambda tmp: Run((str(tmp / "plain" / "x"),)), Reason.NO_SUCH_PROGRAM, "Not a directory", id="below a file"),
-    pytest.param(lambda tmp: Run((str(tmp / "noexec"),)), Reason.NO_SUCH_PROGRAM, "Exec format error", id="no format"),
-    pytest.param(lambda tmp: Run(("true",), cwd=str(tmp / "missing")), Reason.NO_PERMISSION, "working directory", id="no such directory"),
-    pytest.param(lambda tmp: Run(("true",), user="no-such-user"), Reason.NO_PERMISSION, "no user 'no-such-user'", id="no such user"),
-    pytest.param(lambda tmp: Run(("true", "x" * 3_000_000)), Reason.RESOURCE_LIMIT, "Argument list too long", id="too long"),
-    pytest.param(lambda tmp: Run(("true", "a\0b")), Reason.NO_SUCH_PROGRAM, "null byte", id="null byte"),
-])
+@pytest.mark.parametrize(
+    "make, reason, said",
+    [
+        pytest.param(lambda tmp: Run(("no-such-program-here",)), Reason.NO_SUCH_PROGRAM, "no-such-program-here", id="not in PATH"),
+        pytest.param(lambda tmp: Run((str(tmp / "missing"),)), Reason.NO_SUCH_PROGRAM, "No such file", id="no such file"),
+        pytest.param(lambda tmp: Run((str(tmp / "plain"),)), Reason.NO_PERMISSION, "Permission denied", id="not executable"),
+        pytest.param(lambda tmp: Run((str(tmp),)), Reason.NO_PERMISSION, "Permission denied", id="a directory"),
+        pytest.param(
+            lambda tmp: Run((str(tmp / "orphan"),)), Reason.NO_SUCH_PROGRAM, "its interpreter or loader is missing", id="interpreter"
+        ),
+        pytest.param(lambda tmp: Run((str(tmp / "plain" / "x"),)), Reason.NO_SUCH_PROGRAM, "Not a directory", id="below a file"),
+        pytest.param(lambda tmp: Run((str(tmp / "noexec"),)), Reason.NO_SUCH_PROGRAM, "Exec format error", id="no format"),
+        pytest.param(
+            lambda tmp: Run(("true",), cwd=str(tmp / "missing")), Reason.NO_PERMISSION, "working directory", id="no such directory"
+        ),
+        pytest.param(lambda tmp: Run(("true",), user="no-such-user"), Reason.NO_PERMISSION, "no user 'no-such-user'", id="no such user"),
+        pytest.param(lambda tmp: Run(("true", "x" * 3_000_000)), Reason.RESOURCE_LIMIT, "Argument list too long", id="too long"),
+        pytest.param(lambda tmp: Run(("true", "a\0b")), Reason.NO_SUCH_PROGRAM, "null byte", id="null byte"),
+    ],
+)
 def test_what_cannot_start_is_unknown(host, tmp_path, make, reason, said):
     """A program that could not be started proves nothing: unknown, with the cause, never bad."""
     (tmp_path / "plain").write_text("x", encoding="ascii")
@@ -135,8 +209,10 @@ def test_what_cannot_start_is_unknown(host, tmp_path, make, reason, said):
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM])
 def test_fork_refused_is_unknown(host, monkeypatch, number):
     """Out of processes or memory: unknown with reason resource_limit."""
+
     def refuse(_plan):
         raise OSError(number, os.strerror(number))
+
     monkeypatch.setattr(_spawn, "fork", refuse)
     outcome = run(host, Run(("true",))).outcome
     assert (outcome.status, outcome.reason) == ("unknown", Reason.RESOURCE_LIMIT)
@@ -145,6 +221,7 @@ def test_fork_refused_is_unknown(host, monkeypatch, number):
 def test_out_of_descriptors_is_unknown(host):
     """Out of descriptors at any point of the start: unknown, nothing leaks (the fixture counts)."""
     import resource
+
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     filling = [os.open("/dev/null", os.O_RDONLY)]
@@ -248,8 +325,10 @@ def test_the_child_starts_clean(host, monkeypatch):
     os.set_inheritable(leaked, True)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    script = "import os; print(sorted(os.environ), os.getsid(0) == os.getpid(), os.getcwd(), sorted(os.listdir('/proc/self/fd'))[:-1], " \
-             "[line.split()[1] for line in open('/proc/self/status') if line.startswith(('SigBlk', 'SigIgn', 'Umask'))])"
+    script = (
+        "import os; print(sorted(os.environ), os.getsid(0) == os.getpid(), os.getcwd(), sorted(os.listdir('/proc/self/fd'))[:-1], "
+        "[line.split()[1] for line in open('/proc/self/status') if line.startswith(('SigBlk', 'SigIgn', 'Umask'))])"
+    )
     try:
         outcome = run(host, Run((PYTHON, "-I", "-S", "-c", script), environment=(("GIVEN", "1"),))).outcome
     finally:
@@ -268,6 +347,7 @@ def test_another_user(host):
     """`user` means that user's uid, gid, groups and HOME, as initgroups would set them; root's groups do not stay."""
     outcome = run(host, sh("id -u; id -g; id -G; echo $HOME $USER", user="nobody")).outcome
     import pwd
+
     entry = pwd.getpwnam("nobody")
     groups = " ".join(map(str, os.getgrouplist("nobody", entry.pw_gid)))
     assert outcome.data["stdout"] == "%d\n%d\n%s\n%s nobody\n" % (entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
@@ -305,8 +385,10 @@ def test_the_unkillable_are_counted_and_refused(host, monkeypatch):
 
 def test_without_pidfd(host, monkeypatch):
     """On a kernel without pidfd a thread waits instead: same outcomes, same deadlines, nothing left."""
+
     def missing(*_args):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
     monkeypatch.setattr(os, "pidfd_open", missing)
     assert run(host, sh("exec >&- 2>&-; sleep 0.05; exit 3")).outcome.data["exit_status"] == 3
     handle = run(host, sh("sleep 60 & sleep 60"), 0.1)
