@@ -3,13 +3,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# docs/state-machines.md from the transition tables, and dist/docs/html: the modules' documentation as HTML pages.
+# docs/state-machines.md from the transition tables, docs/complaints.md from the tests, and dist/docs/html: the modules' documentation as HTML pages.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 install_collection
 venv docs
 ansible_environment docs
 "$VENVS/docs/bin/python" "$ROOT/tests/tools/state_machines.py"
+"$VENVS/docs/bin/python" "$ROOT/tests/tools/complaints.py"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 site="$scratch/site"

@@ -108,7 +108,7 @@ def test_any_memory_is_read_back(memory: Memory) -> None:
 
 
 def test_another_boot_keeps_the_budget_and_closes_the_incident() -> None:
-    """C37 C65 actions age on by the wall clock; position, streak and the open incident are of the old boot."""
+    """C37 actions age on by the wall clock; position, streak and the open incident are of the old boot."""
     kept, closed = after_reboot(written(FULL, now=100.0, wall=5000.0), now=20.0, wall=5600.0)
     # 600 s have passed: what was begun 81.5 s before the saving was begun 681.5 s ago, which is 661.5 s before this boot.
     assert kept == Memory(actions=(-661.5, -651.5), longest_start=4.5, traffic="backup")

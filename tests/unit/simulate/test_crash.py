@@ -94,7 +94,7 @@ def test_a_crash_does_not_lengthen_the_time_to_forget() -> None:
 
 
 def test_a_crash_keeps_the_budget() -> None:
-    """C65 a restart of the watchdog gives no new actions."""
+    """C37 a restart of the watchdog gives no new actions."""
     guard = {"actions": 2, "per": 600}
     script = "100 web/liveness bad\n118 crash\n130 crash"
     told = play(script, 500, guard=guard)
