@@ -98,10 +98,10 @@ def _become(plan: Plan) -> None:
         os.write(plan.errors, ("%s %d %s" % (stage, number, error)).encode("utf-8", "replace")[:400])
 
 
-def _close_all_but(kept: int) -> None:
+def _close_all_but(*kept: int) -> None:
     for name in os.listdir("/proc/self/fd"):
         descriptor = int(name)
-        if descriptor > 2 and descriptor != kept:
+        if descriptor > 2 and descriptor not in kept:
             try:
                 os.close(descriptor)
             except OSError as error:
@@ -169,8 +169,11 @@ def refuse_if_stuck(program: str) -> None:
     late = stuck()
     alike = sum(1 for _pid, name in late if name == program)
     if alike >= STUCK_PER_PROGRAM or len(late) >= STUCK_IN_ALL:
-        raise CannotStart(Reason.TOO_MANY_STUCK, "%d killed runs of %s (%d of all programs) do not die, often for a dead network or disk "
-                          "mount; none is started until they have" % (alike, program, len(late)))
+        raise CannotStart(
+            Reason.TOO_MANY_STUCK,
+            "%d killed runs of %s (%d of all programs) do not die, often for a dead network or disk "
+            "mount; none is started until they have" % (alike, program, len(late)),
+        )
 
 
 @dataclass(frozen=True)
@@ -229,8 +232,11 @@ class _Running(Machine):
             error_reading, error_output = self._pair()
             self._outputs[error_reading] = self._kept[1]
         source, self._input = self._pair()
-        self._pid = fork(Plan(run.argv, base_environment(account, dict(run.environment)), account, run.cwd or "/",
-                              (source, output, error_output), errors))
+        self._pid = fork(
+            Plan(
+                run.argv, base_environment(account, dict(run.environment)), account, run.cwd or "/", (source, output, error_output), errors
+            )
+        )
         for descriptor in {errors, output, error_output, source}:
             self._drop(descriptor)
         self._exit = exit_descriptor(self._pid)
@@ -299,12 +305,12 @@ class _Running(Machine):
         kept += data
         if len(kept) > self._run.output_limit:
             self._truncated = True
-            del kept[:len(kept) - self._run.output_limit]
+            del kept[: len(kept) - self._run.output_limit]
         return len(data)
 
     def _feed(self) -> None:
         try:
-            self._stdin = self._stdin[os.write(self._input, self._stdin[:_CHUNK]):]
+            self._stdin = self._stdin[os.write(self._input, self._stdin[:_CHUNK]) :]
         except BlockingIOError:
             return
         except BrokenPipeError:
@@ -356,6 +362,38 @@ class _Running(Machine):
         self.fd = None
 
 
+def detach(work: Callable[[int, int], None]) -> Tuple[int, int]:
+    """Run `work` in a process that goes on when this one ends, without a program of its own: whatever it imports must be imported.
+
+    It gets a descriptor to read from us and one to answer; ours to read and to write are returned. It has a session of its own and nothing
+    else that was open. Raises OSError."""
+    from_it, its_answers = pipe()
+    its_orders, to_it = pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                _alone(work, its_orders, its_answers)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    for theirs in (its_answers, its_orders):
+        os.close(theirs)
+    return from_it, to_it
+
+
+def _alone(work: Callable[[int, int], None], orders: int, answers: int) -> None:
+    for number in range(1, signal.NSIG):
+        if number not in (signal.SIGKILL, signal.SIGSTOP) and callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    os.chdir("/")
+    for target in range(3):
+        os.dup2(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), target)
+    _close_all_but(orders, answers)
+    work(orders, answers)
+
+
 def last_line(what: str, data: Mapping[str, object]) -> str:
     """`what`, and the last line the program wrote: on stderr, or else on stdout."""
     for stream in ("stderr", "stdout"):
@@ -365,4 +403,4 @@ def last_line(what: str, data: Mapping[str, object]) -> str:
     return what
 
 
-__all__ = ["Plan", "REHEARSED", "Run", "explain", "fork", "last_line", "pipe", "refuse_if_stuck"]
+__all__ = ["Plan", "REHEARSED", "Run", "detach", "explain", "fork", "last_line", "pipe", "refuse_if_stuck"]

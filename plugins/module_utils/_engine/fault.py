@@ -70,13 +70,17 @@ def check(victim: Victim) -> None:
     if found is None or found.dead:
         raise Refused("%s does not run, so there is nothing to put a fault into. See selfheal status." % victim.words.capitalize())
     if found.start_time != victim.start_time:
-        raise Refused("pid %d belongs to another process now: it started at tick %d, expected %d. Read pid and start time again." % (
-            victim.pid, found.start_time, victim.start_time))
+        raise Refused(
+            "pid %d belongs to another process now: it started at tick %d, expected %d. Read pid and start time again."
+            % (victim.pid, found.start_time, victim.start_time)
+        )
     if (_field(victim.pid, 9) or 0) & _KERNEL_THREAD:
         raise Refused("pid %d is a thread of the kernel. Name a process of a service." % victim.pid)
     if victim.pid in ancestors(os.getpid()) or os.getpid() in ancestors(victim.pid):
-        raise Refused("pid %d belongs to this very run (this module, what started it, or what it started); the fault would end the drill, "
-                      "not the service. Name another process." % victim.pid)
+        raise Refused(
+            "pid %d belongs to this very run (this module, what started it, or what it started); the fault would end the drill, "
+            "not the service. Name another process." % victim.pid
+        )
 
 
 class Injector:
@@ -105,23 +109,36 @@ class Injector:
         """What the record of such a fault will say."""
         now = time.time()
         return {
-            "fault_id": "%s-%s-%s" % (victim.service or "pid%d" % victim.pid, fault, compact(now)), "fault": fault, "service": victim.service,
-            "pid": victim.pid, "start_time": victim.start_time, "failure_time": format_time(now), "duration": duration, "reverted": None,
-            "ended": None, "contract": dict(contract), "measured": None,
+            "fault_id": "%s-%s-%s" % (victim.service or "pid%d" % victim.pid, fault, compact(now)),
+            "fault": fault,
+            "service": victim.service,
+            "pid": victim.pid,
+            "start_time": victim.start_time,
+            "failure_time": format_time(now),
+            "duration": duration,
+            "reverted": None,
+            "ended": None,
+            "contract": dict(contract),
+            "measured": None,
+            "keeper": None,
         }
 
     def inject(self, fault: Dict[str, Any], keeper: Optional[Callable[[Dict[str, Any], int, int], None]]) -> Dict[str, Any]:
         """Put a drafted fault in force; the fault with its exact failure_time. Raises Refused, RecordError.
 
-        `keeper(fault, orders, answers)` runs in a process of its own (`detach`): it answers when it is ready, reads the monotonic time of the
-        injection, and then measures and reverts, whoever of us is still there. It reads nothing if there was no injection, or we died.
+        `keeper(fault, orders, answers)` runs in a process of its own (`detach`): it answers when it is ready, reads "monotonic wall seq"
+        of the injection, and then measures and reverts, whoever of us is still there. It reads nothing if there was no injection, or we died.
         """
         victim = Victim(fault["pid"], fault["start_time"], fault["service"])
         check(victim)
         answers, orders = self._keep(fault, keeper)
         try:
-            event = self.timeline.append("fault_inject", fault["service"], source="drill", data={
-                "fault_id": fault["fault_id"], "fault": fault["fault"], "pid": fault["pid"], "duration": fault["duration"]})
+            event = self.timeline.append(
+                "fault_inject",
+                fault["service"],
+                source="drill",
+                data={"fault_id": fault["fault_id"], "fault": fault["fault"], "pid": fault["pid"], "duration": fault["duration"]},
+            )
             fault["seq"] = event["seq"]
             self.faults.save(fault)
             wall, monotonic = time.time(), time.monotonic()
@@ -129,7 +146,7 @@ class Injector:
                 self.faults.change(fault["fault_id"], ended="gone")
                 raise Refused("%s ended by itself before the fault could be injected. Try again once it runs." % victim.words.capitalize())
             if orders >= 0:
-                os.write(orders, ("%r %r" % (monotonic, wall)).encode("ascii"))
+                os.write(orders, ("%r %r %d" % (monotonic, wall, fault["seq"])).encode("ascii"))
             return self.faults.change(fault["fault_id"], failure_time=format_time(wall))
         finally:
             for descriptor in (answers, orders):
@@ -144,10 +161,11 @@ class Injector:
         answers, orders = detach(lambda its_orders, its_answers: run(fault, its_orders, its_answers))
         ready, _none, _nothing = select.select([answers], [], [], _KEEPER_WITHIN)
         word = os.read(answers, 500).decode("utf-8", "replace") if ready else "no answer within %g s" % _KEEPER_WITHIN
-        if word != "ready":
+        if not word.startswith("ready "):
             os.close(answers)
             os.close(orders)
-            raise Refused("The process that measures and reverts the fault did not come up (%s); nothing was injected." % (word or "it died"))
+            raise Refused("The process beside the fault did not come up (%s); nothing was injected." % (word or "it died"))
+        fault["keeper"] = dict(zip(("pid", "start_time"), map(int, word.split()[1:])))
         return answers, orders
 
     def revert(self, fault: Mapping[str, Any], by: str) -> bool:
@@ -155,8 +173,12 @@ class Injector:
         current = self.faults.load(fault["fault_id"]) or fault
         if not self._in_force(current):
             return False
-        self.timeline.append("fault_revert", current["service"], source="drill", data={
-            "fault_id": current["fault_id"], "fault": current["fault"], "pid": current["pid"], "by": by})
+        self.timeline.append(
+            "fault_revert",
+            current["service"],
+            source="drill",
+            data={"fault_id": current["fault_id"], "fault": current["fault"], "pid": current["pid"], "by": by},
+        )
         victim = Victim(current["pid"], current["start_time"], current["service"])
         done = self._send(victim, REVERTS[current["fault"]])
         self.faults.change(current["fault_id"], ended=by if done else "gone", reverted=format_time(time.time()) if done else None)
@@ -167,8 +189,10 @@ class Injector:
         try:
             return _proc.send(victim.pid, victim.start_time, number)
         except PermissionError as error:
-            raise Refused("This user may not send signals to %s, which belongs to uid %s. Use become with that user or root." % (
-                victim.words, _proc.owner_of(victim.pid))) from error
+            raise Refused(
+                "This user may not send signals to %s, which belongs to uid %s. Use become with that user or root."
+                % (victim.words, _proc.owner_of(victim.pid))
+            ) from error
 
 
 __all__ = ["Injector", "REVERTS", "Refused", "SIGNALS", "Victim", "ancestors", "check"]

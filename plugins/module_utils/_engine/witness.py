@@ -16,7 +16,6 @@ from typing import Any, Dict, Generator, List, Optional, Tuple
 
 from .. import _proc
 from .._actuators.base import Actuator, Presence, State, Timed
-from .._core.errors import SelfhealError
 from .._core.model import Probe, Service
 from .._core.times import parse_time
 from .._host import Handle, Host, Outcome, Step
@@ -66,7 +65,13 @@ class Witness:
     """Measures one fault. `actuator` and `service` None: the process was named by its pid, and nothing is asked."""
 
     def __init__(
-        self, host: Host, injector: Injector, fault: Dict[str, Any], service: Optional[Service], actuator: Optional[Actuator], measure: float
+        self,
+        host: Host,
+        injector: Injector,
+        fault: Dict[str, Any],
+        service: Optional[Service],
+        actuator: Optional[Actuator],
+        measure: float,
     ) -> None:
         self._host = host
         self._injector = injector
@@ -193,28 +198,38 @@ class Witness:
             self._injector.faults.change(self._fault["fault_id"], measured={"state": state, **self._found})
 
 
-def keep(injector: Injector, fault: Dict[str, Any], service: Optional[Service], actuator: Optional[Actuator], measure: float, orders: int,
-         answers: int) -> None:
+def keep(
+    injector: Injector,
+    fault: Dict[str, Any],
+    service: Optional[Service],
+    actuator: Optional[Actuator],
+    measure: float,
+    orders: int,
+    answers: int,
+) -> None:
     """The life of the process beside a fault; see `Injector.inject`. A fault that nobody can watch is reverted."""
     with LocalHost() as host:
         witness = Witness(host, injector, fault, service, actuator, measure)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: witness.tell_to_stop())
-        os.write(answers, b"ready")
+        own = _proc.stat(os.getpid())
+        os.write(answers, b"ready %d %d" % (os.getpid(), own.start_time if own is not None else 0))
         os.close(answers)
         word = os.read(orders, 100).decode("ascii")
         if not word:
-            # Whoever wanted the fault died before or in the middle of it. There may be no record of it either.
-            if fault["fault"] in REVERTS:
-                _proc.send(fault["pid"], fault["start_time"], REVERTS[fault["fault"]])
+            # Whoever wanted the fault died before or in the middle of it.
+            if injector.faults.load(fault["fault_id"]) is not None:
+                injector.revert(fault, "timer")
             return
-        injected, wall = (float(part) for part in word.split())
+        injected, wall, seq = word.split()
+        fault["seq"] = int(seq)
         try:
-            witness.run(injected, wall)
-        except (SelfhealError, OSError) as error:
+            witness.run(float(injected), float(wall))
+        except Exception as error:  # nobody else would ever hear of it; the fault must not outlive its keeper either
             if fault["fault"] in REVERTS and fault["duration"] > 0:
                 _proc.send(fault["pid"], fault["start_time"], REVERTS[fault["fault"]])
-            injector.faults.change(fault["fault_id"], measured={"state": "broken", "detail": str(error)[:500]})
+            detail = "%s: %s" % (type(error).__name__, error)
+            injector.faults.change(fault["fault_id"], measured={"state": "broken", "detail": detail[:500]})
 
 
 __all__ = ["Witness", "ask_once", "keep", "look", "questions"]

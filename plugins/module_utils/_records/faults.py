@@ -28,7 +28,7 @@ class Faults:
 
     A fault: schema, boot_id, fault_id, fault (kill, hang), service or None, pid, start_time, failure_time (ISO), seq (of its event),
     duration (seconds, 0: until reverted), reverted (ISO or None), ended (reverted, timer, gone, or None while in force), contract
-    (numbers) and measured (see `witness`).
+    (numbers), keeper ({pid, start_time} of the process beside it, or None) and measured (see `witness`).
     """
 
     def __init__(self, run_dir: str) -> None:
