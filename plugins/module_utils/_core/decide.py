@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Optional
 
 from .guards import Asked, Block, Facts, forbids
-from .health import startup_budget
+from .health import Verdict, startup_budget
 from .incident import Attempt, Incident, Phase, Previous
 from .ladder import GROUND, settle, upcoming
 from .memory import Memory
@@ -203,8 +203,9 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
     if verdict.failing is Reason.STARTUP_FAILED and facts.observed:
         return None
     known = verdict.failing is not None or (incident.attempt is not None and verdict.failing_since is not None)
-    if known and verdict.failing_since is not None and facts.observed:
-        proof_at = verdict.failing_since + service.failing_for
+    since = _failing_since(verdict, incident.attempt)
+    if known and since is not None and facts.observed:
+        proof_at = since + service.failing_for
         if now >= proof_at:
             return None
         return Decision(Do.WAIT, detail="failing; a disruptive step needs %g s without a break" % service.failing_for, until=proof_at)
@@ -217,6 +218,14 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
 
 def _cause(facts: Facts) -> Reason:
     if _gone(facts) or facts.stopped:
+def _failing_since(verdict: Verdict, attempt: Optional[Attempt]) -> Optional[float]:
+    """Start of the unbroken failure. An instance that came only after its attempt's window is judged for ``failing_for`` of its own."""
+    late = attempt is not None and attempt.ended is not None and attempt.ended > attempt.begun + attempt.window
+    if verdict.failing_since is None or verdict.unbroken_since is None or late:
+        return verdict.failing_since
+    return verdict.unbroken_since
+
+
         return Reason.GONE
     return facts.verdict.failing or Reason.LIVENESS_FAILED
 

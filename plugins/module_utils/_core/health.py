@@ -51,7 +51,8 @@ class ProbeHealth:
     passing: what is published. good, bad: the present run; each is reset by an observation of the other kind and by a new
     instance, and stops counting at its threshold. since: start of the first observation of the present run. counted: start of the last
     failure that counted (startup probes count one failure a period, however often they are asked). slow: run of slow
-    answers, reset by a fast one. degraded: published slowness.
+    answers, reset by a fast one. degraded: published slowness. failing_from: start of the first failure since the last good answer; a
+    restart of ours does not end that run (see `renewed`), an instance that somebody else started does.
     """
 
     passing: Optional[bool]
@@ -61,6 +62,7 @@ class ProbeHealth:
     counted: Optional[float] = None
     slow: int = 0
     degraded: bool = False
+    failing_from: Optional[float] = None
 
 
 # What a probe is taken to be before its first answer.
@@ -74,6 +76,16 @@ INITIAL = {
 def initial(service: Service) -> Dict[str, ProbeHealth]:
     """The health of a new instance."""
     return {probe.name: INITIAL[probe.role] for probe in service.probes}
+
+
+def renewed(service: Service, healths: Mapping[str, ProbeHealth]) -> Dict[str, ProbeHealth]:
+    """The health of a new instance that we started ourselves: the counters start afresh, but nothing has answered well meanwhile.
+
+    With a startup probe the new instance has to pass that first, and then failure is none that went on.
+    """
+    if any(probe.role == "startup" for probe in service.probes):
+        return initial(service)
+    return {name: replace(health, failing_from=healths[name].failing_from) for name, health in initial(service).items()}
 
 
 def observe(probe: Probe, health: ProbeHealth, seen: Observation) -> ProbeHealth:
@@ -96,7 +108,8 @@ def _failed(probe: Probe, health: ProbeHealth, started: float) -> ProbeHealth:
     passing = False if bad >= probe.failure_threshold else health.passing
     if passing is health.passing and bad == health.bad and since == health.since and probe.role != "startup":
         return health
-    return ProbeHealth(passing=passing, bad=bad, since=since, counted=started, degraded=health.degraded)
+    failing_from = since if health.failing_from is None else health.failing_from
+    return ProbeHealth(passing=passing, bad=bad, since=since, counted=started, degraded=health.degraded, failing_from=failing_from)
 
 
 def _answered(probe: Probe, health: ProbeHealth, started: float, slow: bool) -> ProbeHealth:
@@ -113,9 +126,10 @@ class Verdict:
     """What all probes of a service say together.
 
     started: has the startup probe passed (None: it has budget left; True without one). failing: a threshold that demands action
-    was reached (startup or liveness), by which probe. failing_since: start of the unbroken failure that goes on now, threshold
-    reached or not. unready: a readiness threshold was reached by observation. alive_since: start of the unbroken run in which every
-    liveness probe has given its ``success_threshold`` good answers. well_since: the same, with readiness.
+    was reached (startup or liveness), by which probe. failing_since: start of the unbroken failure of the present instance that goes on
+    now, threshold reached or not. unbroken_since: the same, across our own restarts. unready: a readiness threshold was reached by
+    observation. alive_since: start of the unbroken run in which every liveness probe has given its ``success_threshold`` good answers.
+    well_since: the same, with readiness.
     """
 
     state: State
@@ -127,6 +141,7 @@ class Verdict:
     unready_since: Optional[float] = None
     alive_since: Optional[float] = None
     well_since: Optional[float] = None
+    unbroken_since: Optional[float] = None
 
 
 def judge(service: Service, healths: Mapping[str, ProbeHealth]) -> Verdict:
@@ -150,6 +165,9 @@ def judge(service: Service, healths: Mapping[str, ProbeHealth]) -> Verdict:
         failing=Reason.LIVENESS_FAILED if failing else None,
         probe=failing,
         failing_since=min((health.since for _probe, health in liveness if health.bad and health.since is not None), default=None),
+        unbroken_since=min(
+            (health.failing_from for _probe, health in liveness if health.bad and health.failing_from is not None), default=None
+        ),
         alive_since=_proven_since(liveness or readiness or startup),
         well_since=_proven_since(liveness + readiness or startup),
     )
@@ -214,6 +232,7 @@ __all__ = [
     "initial",
     "judge",
     "observe",
+    "renewed",
     "startup_budget",
     "to_data",
 ]

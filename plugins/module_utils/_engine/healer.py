@@ -284,6 +284,7 @@ class Healer:
         if self.memory.incident is None:
             self._permit.release()
             if outcome.status != "ok":
+        self.watch.ours = outcome.status == "ok"
                 self.presence = Presence(State.GONE, detail=outcome.detail)
                 self._dead_since = now
                 self.nudge()

@@ -48,6 +48,8 @@ class Watch:
         self.tally: Dict[str, Tally] = {probe.name: Tally() for probe in service.probes}
         self.news = False
         self.observed = False
+        self.ours = False
+        """Did an action of ours start the instance that `begin` is told of next? Then a failure unbroken until now goes on."""
         self.close_until = -math.inf
         self.begun = 0.0
         self.wake = math.inf
@@ -73,8 +75,9 @@ class Watch:
         self.begun = now
         self._since = since
         if fresh:
-            self.health = healths.initial(self.service)
+            self.health = healths.renewed(self.service, self.health) if self.ours else healths.initial(self.service)
             self._judge()
+        self.ours = False
         for name, probe in self._probes.items():
             first = max(now + delay, since + probe.initial_delay)
             if probe.kind == "exec" and now < self.close_until:
@@ -100,6 +103,7 @@ class Watch:
     def reset(self) -> None:
         """What was known was known of an instance that is no more."""
         self.health = healths.initial(self.service)
+        self.ours = False
         self._judge()
 
     def restore(self, health: Dict[str, ProbeHealth]) -> None:
@@ -213,7 +217,8 @@ class Watch:
     def _on_grid(self, probe: Probe, seen: Observation) -> float:
         base = self._grid[probe.name]
         at = base + math.ceil((seen.ended - base) / probe.period) * probe.period
-        return at if at > seen.started else at + probe.period
+        # A thousandth of a period is no period: 3 * 0.2 is a little more than 0.6.
+        return at if at - seen.started > probe.period * 0.001 else at + probe.period
 
     def _close(self, probe: Probe, ended: float, now: float) -> float:
         if probe.kind == "exec":

@@ -158,19 +158,19 @@ CASES = [
         "below the threshold nothing moves but the start of the failure",
         (LIVE,),
         {"liveness": "ob"},
-        Verdict(State.HEALTHY, failing_since=10.0),
+        Verdict(State.HEALTHY, failing_since=10.0, unbroken_since=10.0),
     ),
     Case(
         "at the threshold it fails, since the first failed probe",
         (LIVE,),
         {"liveness": "obb"},
-        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", 10.0),
+        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", 10.0, unbroken_since=10.0),
     ),
     Case(
         "any failing liveness probe fails",
         (LIVE, DEEP),
         {"liveness": "ooo", "deep": "obb"},
-        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "deep", 10.0),
+        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "deep", 10.0, unbroken_since=10.0),
     ),
     Case(
         "alive means that every liveness probe is, since the last of them was",
@@ -188,7 +188,7 @@ CASES = [
         "liveness failing outranks readiness",
         (LIVE, READY),
         {"liveness": "bb", "readiness": "bb"},
-        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", 0.0, "readiness", 0.0),
+        Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", 0.0, "readiness", 0.0, unbroken_since=0.0),
     ),
     Case(
         "slow is degraded",
@@ -246,6 +246,24 @@ BUDGETS = [((), 0.0), ((UP,), 30.0), ((probe("startup", failure_threshold=30, pe
 def test_startup_budget(probes: tuple[Probe, ...], budget: float) -> None:
     """How long a new instance may take: the delay and all periods of the most patient startup probe."""
     assert health.startup_budget(service(LIVE, *probes)) == budget
+
+
+def test_a_restart_of_ours_does_not_end_an_unbroken_failure() -> None:
+    """The counters start afresh; the failure went on until the new instance has failed too, and ends with its first good answer."""
+    web = service(LIVE, READY)
+    restarted = health.renewed(web, {"liveness": run(LIVE, "obb"), "readiness": run(READY, "b")})
+    assert health.judge(web, restarted) == Verdict(State.NOT_READY)
+    failed = health.observe(LIVE, restarted["liveness"], seen("liveness", "b", 40.0))
+    assert health.judge(web, {**restarted, "liveness": failed}) == Verdict(State.NOT_READY, failing_since=40.0, unbroken_since=10.0)
+    answered = health.observe(LIVE, restarted["liveness"], seen("liveness", "o", 40.0))
+    broken = health.observe(LIVE, answered, seen("liveness", "b", 50.0))
+    assert health.judge(web, {**restarted, "liveness": broken}).unbroken_since == 50.0
+
+
+def test_a_startup_probe_is_passed_anew_by_what_we_started() -> None:
+    """With a startup probe nothing of the old instance is kept."""
+    web = service(LIVE, UP)
+    assert health.renewed(web, {"liveness": run(LIVE, "bb"), "startup": run(UP, "o")}) == health.initial(web)
 
 
 def test_health_survives_being_written_down() -> None:

@@ -33,6 +33,13 @@ def test_the_probes_that_ran_are_counted() -> None:
     assert play("", 99.9).probes == {"web/liveness": 10}
 
 
+@pytest.mark.parametrize("period,until", [(0.1, 1), (0.1, 100), (0.3, 300), (7.7, 7700)])
+def test_a_period_that_binary_fractions_do_not_know_is_kept(period: float, until: float) -> None:
+    """No probe runs twice for one point of its grid because a multiple of its period is not exact."""
+    probes = [{"role": "liveness", "tcp": {"host": "127.0.0.1", "port": 1}, "period": period, "timeout": 0.1}]
+    assert play("", until, probes=probes).probes == {"web/liveness": round(until / period) + 1}
+
+
 def test_probes_come_every_quarter_second_in_an_incident_then_at_their_period() -> None:
     """Until 60 s after the opening close together, after that at the period; the incident has no attempt, so nothing prolongs it."""
     held = "0 hold web\n100 web/liveness bad\n"

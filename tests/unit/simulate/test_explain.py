@@ -35,6 +35,17 @@ PROMISED = [
     ("approve: the same", {"mode": "approve"}, [("page", 1, 18.5)]),
     ("only readiness: nothing is ever done", {"probes": [READINESS]}, []),
     ("a startup probe that passes changes nothing", {"probes": [LIVENESS, STARTUP], **WITHOUT_RELEASE}, None),
+    ("short windows add up", {"ladder": [{"rung": "restart", "attempts": 2, "timeout": 5}, {"rung": "page"}]}, [
+        ("restart", 1, 18.5),
+        ("restart", 2, 23.5),
+        ("page", 1, 28.5),
+    ]),
+    ("failing_for delays the first rung alone", {"failing_for": 30, **WITHOUT_RELEASE}, [
+        ("restart", 1, 40),
+        ("restart", 2, 50),
+        ("restart", 3, 60),
+        ("page", 1, 70),
+    ]),
     ("a timeout of 2 s and failing_for 0", {"probes": [{**LIVENESS, "timeout": 2}], "failing_for": 0, **WITHOUT_RELEASE}, [
         ("restart", 1, 14.5),
         ("restart", 2, 24.5),

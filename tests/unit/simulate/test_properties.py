@@ -132,7 +132,8 @@ def _proof_before_disruption(web: model.Service, actions: list[dict[str, Any]], 
             continue
         assert event["data"]["reason"] == "liveness_failed"
         runs = [(probe, seen.run_of_failures(probe.name, deed.moment)) for probe in web.probes if probe.role == "liveness"]
-        proven = [run for _probe, run in runs if run and run[0].started <= deed.begun - web.failing_for]
+        unbroken = [seen.unbroken(probe.name, deed.moment) for probe, run in runs if run]
+        proven = [run for run in unbroken if run[0].started <= deed.begun - web.failing_for]
         assert proven, "%s at %g without %g s of unbroken failure" % (event["type"], deed.begun, web.failing_for)
         if first:
             assert any(len(run) >= probe.failure_threshold for probe, run in runs), "below the threshold"
@@ -227,7 +228,8 @@ def reckoned(web: model.Service, hang: bool, takes: dict[str, float]) -> list[tu
         for _attempt in range(rung.attempts if rung.rung != "page" else 0):
             if found:
                 over = found[-1][1] + max(window, took)
-                shown = found[-1][1] + took + max(length, web.failing_for)
+                late = web.failing_for if took > window else 0.0  # what came after the window is judged for as long of its own
+                shown = found[-1][1] + took + max(length, late)
                 rested = found[-1][1] + took + max(web.guard.cooldown, min(web.guard.backoff_cap, 2.0 ** (len(found) - 1)))
                 at = max(over, shown, rested)
             found.append((rung.rung, at))

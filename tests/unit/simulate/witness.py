@@ -38,6 +38,7 @@ class Witness:
     answers: list[Answer] = field(default_factory=list)
     deeds: list[Deed] = field(default_factory=list)
     instances: list[int] = field(default_factory=list)
+    foreign: list[int] = field(default_factory=list)
     moment: int = 0
 
     def tick(self) -> int:
@@ -53,12 +54,22 @@ class Witness:
                 run = [*run, answer] if answer.status == "bad" else []
         return run
 
+    def unbroken(self, probe: str, before: int) -> list[Answer]:
+        """The same run, across instances that an action has started: only a good answer or somebody else's instance ends it."""
+        foreign = max((moment for moment in self.foreign if moment < before), default=0)
+        run: list[Answer] = []
+        for answer in self.answers:
+            if answer.probe == probe and foreign < answer.moment < before and answer.status != "unknown":
+                run = [*run, answer] if answer.status == "bad" else []
+        return run
+
 
 @contextlib.contextmanager
 def watching() -> Iterator[Witness]:
     """Witness every simulation inside the block. One service at a time."""
     seen = Witness()
-    ended, plan, renew = watch.Watch.ended, world.Act.plan, world.Body.renew
+    ended, plan, renew, stands = watch.Watch.ended, world.Act.plan, world.Body.renew, world.Act._stands
+    ours: list[int] = []
 
     def watched_end(self: watch.Watch, handle: Any) -> None:
         outcome = handle.outcome
@@ -73,8 +84,15 @@ def watching() -> Iterator[Witness]:
 
     def watched_renewal(self: world.Body, *args: Any, **kwargs: Any) -> None:
         seen.instances.append(seen.tick())
+        if not ours:
+            seen.foreign.append(seen.moment)
         renew(self, *args, **kwargs)
 
+    def watched_stand(self: world.Act, *args: Any, **kwargs: Any) -> None:
+        ours.append(1)
+        stands(self, *args, **kwargs)
+        ours.pop()
+
     with mock.patch.object(watch.Watch, "ended", watched_end), mock.patch.object(world.Act, "plan", watched_plan):
-        with mock.patch.object(world.Body, "renew", watched_renewal):
+        with mock.patch.object(world.Body, "renew", watched_renewal), mock.patch.object(world.Act, "_stands", watched_stand):
             yield seen
