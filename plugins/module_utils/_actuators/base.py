@@ -54,11 +54,15 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Presence:
-    """What stands there now. `instance` is given while running or stopping. `detail` is one line for people (exit status, signal)."""
+    """What stands there now. `instance` is given while running or stopping. `detail` is one line for people (exit status, signal).
+
+    `again`: seconds after which to look again unasked; None: as is usual in that state.
+    """
 
     state: State
     instance: Optional[Instance] = None
     detail: str = ""
+    again: Optional[float] = None
 
 
 class Actuator(abc.ABC):

@@ -200,6 +200,8 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
     verdict = facts.verdict
     if _gone(facts) or facts.stopped:
         return None
+    if facts.pending:
+        return Decision(Do.WAIT, detail="its own stop or start job is pending")
     if verdict.failing is Reason.STARTUP_FAILED and facts.observed:
         return None
     known = verdict.failing is not None or (incident.attempt is not None and verdict.failing_since is not None)
@@ -216,8 +218,6 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
     return Decision(Do.WAIT, detail="nothing disruptive before a probe has shown what is wrong now", until=until)
 
 
-def _cause(facts: Facts) -> Reason:
-    if _gone(facts) or facts.stopped:
 def _failing_since(verdict: Verdict, attempt: Optional[Attempt]) -> Optional[float]:
     """Start of the unbroken failure. An instance that came only after its attempt's window is judged for ``failing_for`` of its own."""
     late = attempt is not None and attempt.ended is not None and attempt.ended > attempt.begun + attempt.window
@@ -226,6 +226,8 @@ def _failing_since(verdict: Verdict, attempt: Optional[Attempt]) -> Optional[flo
     return verdict.unbroken_since
 
 
+def _cause(facts: Facts) -> Reason:
+    if _gone(facts) or facts.stopped:
         return Reason.GONE
     return facts.verdict.failing or Reason.LIVENESS_FAILED
 

@@ -17,7 +17,6 @@ from .._core import health
 from .._core.apply import action_ended, apply, noticed, published
 from .._core.decide import Decision, Do, decide
 from .._core.guards import Facts
-from .._core.incident import Phase
 from .._core.memory import NOTHING, Memory
 from .._core.model import Probe, Service
 from .._core.reasons import Reason
@@ -83,6 +82,7 @@ class Healer:
         self._dead_since: Optional[float] = None
         self._permit = Permit(service, desk, operated, override)
         self._relook_at = math.inf
+        self._looked_at = -math.inf
         self._until = -math.inf
         self._saved_failing: Optional[float] = None
         self._restored: Optional[Dict[str, health.ProbeHealth]] = None
@@ -225,6 +225,9 @@ class Healer:
         incident = self.memory.incident
         if incident is not None and incident.attempt is None and not self.around.asked_since(incident.opened):
             return Decision(Do.WAIT, Reason.DEPENDENCY_DOWN, "asking what it depends on before anything is disrupted")
+        if now - self._looked_at >= RELOOK and not self.leaving:
+            self._look()
+            return Decision(Do.WAIT, detail="looking at what stands there before it is disrupted", until=now)
         if not self._deferred:
             self._deferred = True
             return Decision(Do.WAIT, detail="about to act", until=now)
@@ -281,10 +284,10 @@ class Healer:
         else:
             word = "cannot_help" if outcome.reason in (Reason.UNSUPPORTED, Reason.RELEASE_SETTLED) else "failed"
         self.memory = action_ended(self.memory, word, now, outcome.reason)
+        self.watch.ours = outcome.status == "ok"
         if self.memory.incident is None:
             self._permit.release()
             if outcome.status != "ok":
-        self.watch.ours = outcome.status == "ok"
                 self.presence = Presence(State.GONE, detail=outcome.detail)
                 self._dead_since = now
                 self.nudge()
@@ -303,14 +306,18 @@ class Healer:
         now = self._host.monotonic()
         self._job = None
         self.presence = presence
+        self._looked_at = now
         self.nudge()
+        if presence.again is not None:
+            self._relook_at = now + presence.again
         if presence.state is State.RUNNING and presence.instance is not None:
             self._found(presence.instance, now)
             return
         if presence.state in (State.STARTING, State.STOPPING, State.UNKNOWN):
-            self._relook_at = now + (RELOOK_GONE if presence.state is State.UNKNOWN else RELOOK)
+            if presence.again is None:
+                self._relook_at = now + (RELOOK_GONE if presence.state is State.UNKNOWN else RELOOK)
             return
-        if self._desk.recheck is not None:
+        if self._desk.recheck is not None and presence.again is None:
             # Somebody else may start it: another healer, or a person.
             self._relook_at = now + (RELOOK_STOPPED if presence.state is State.STOPPED else RELOOK_GONE)
         self._unwatch()

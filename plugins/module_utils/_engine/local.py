@@ -26,6 +26,7 @@ from .._records.state import StateStore, Version
 from .._records.timeline import Timeline
 from .fallbacks import fallback_for
 from .healer import Healer
+from .maintenance import HostState
 from .ports import Desk, Held, Records, Stored
 from .resources import actuator_for, lease_names
 from .storm import StormWatch
@@ -100,6 +101,7 @@ class LocalDesk(Desk):
         self._records = records
         self._host = host
         self._holder = holder
+        self._state = HostState()
         self._names: Dict[str, Tuple[str, ...]] = {}
         self._mine: Dict[str, HeldLeases] = {}
 
@@ -122,6 +124,9 @@ class LocalDesk(Desk):
             return self.approvals.consume(service) is not None
         except RecordError:
             return False  # what cannot be used up allows nothing; the guard goes on saying that it waits
+
+    def maintenance(self) -> Optional[str]:
+        return self._state.why(self._host.monotonic())
 
     def lease(self, service: str) -> Optional[str]:
         if service in self._mine:

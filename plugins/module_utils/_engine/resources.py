@@ -11,7 +11,8 @@ from typing import List, Optional, Tuple
 from .._actuators.base import Actuator
 from .._actuators.commanded import Commanded
 from .._core.errors import SelfhealError
-from .._core.model import ProcessResource, Service
+from .._core.model import ProcessResource, Service, UnitResource
+from .._probes.unit import BOOTED
 
 
 class UnsupportedResource(SelfhealError):
@@ -21,8 +22,14 @@ class UnsupportedResource(SelfhealError):
 def actuator_for(service: Service, run_dir: str, state_dir: str, boot_id: str) -> Actuator:
     """The actuator of a service. Raises UnsupportedResource naming the service."""
     problem = unsupported(service)
-    if problem is not None or not isinstance(service.resource, ProcessResource):
+    if problem is not None:
         raise UnsupportedResource("service %s: %s" % (service.name, problem))
+    if isinstance(service.resource, UnitResource):
+        from .._actuators.systemd import UnitActuator
+
+        return Commanded(service, UnitActuator(service.resource.name, run_dir, boot_id))
+    if not isinstance(service.resource, ProcessResource):
+        raise UnsupportedResource("service %s: nothing here acts on %s" % (service.name, service.resource.kind))
     from .._actuators.process import ProcessActuator
 
     inner = ProcessActuator(service.name, service.resource, run_dir, boot_id, os.path.join(state_dir, "log"))
@@ -33,7 +40,9 @@ def unsupported(service: Service) -> Optional[str]:
     """Why the service cannot be watched at all, or None."""
     if isinstance(service.resource, ProcessResource):
         return None
-    return "resources of kind %s are not healed by this version; it heals resources of kind process" % service.resource.kind
+    if isinstance(service.resource, UnitResource):
+        return None if os.path.isdir(BOOTED) else "systemd does not run this machine; name its process or container instead of a unit"
+    return "resources of kind %s are not healed by this version; it heals resources of kind process and unit" % service.resource.kind
 
 
 def not_acted_on(service: Service) -> List[str]:
