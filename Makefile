@@ -7,10 +7,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test dist lint sanity unit system integration bench docs clean
+.PHONY: help demo test dist lint sanity unit system integration lab lab-down lab-test bench docs clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
 
 demo: ## kill and hang a real service on this machine and watch it come back (no root, about a minute)
 	@tests/tools/demo.sh
@@ -35,6 +35,15 @@ system: ## pytest over tests/system: the daemon as real processes
 
 integration: ## ansible-test integration: every module against the installed tarball
 	@tests/tools/integration.sh
+
+lab: ## two real hosts with systemd (Debian 12 and 13) for playing; Docker Engine is started where none runs
+	@tests/tools/lab.sh up
+
+lab-down: ## remove the lab's hosts, and stop Docker Engine if it was started for them
+	@tests/tools/lab.sh down
+
+lab-test: ## systemd services broken and healed on fresh hosts of the lab; skipped, with the reason, where there can be none
+	@tests/tools/lab.sh test
 
 bench: ## the measurements, each against its anchor in the same run
 	@tests/tools/bench.sh

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Real hosts with systemd: `lab.sh up [NUMBER]` starts some for playing, `lab.sh down` removes them, `lab.sh test [PYTEST ARGUMENTS]` runs
+# tests/lab on fresh ones, `lab.sh images` makes what all of them start from.
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+verb=${1:-}
+shift || true
+case $verb in
+    up | down | images)
+        exec "$("$ROOT/tests/tools/find-python.sh")" "$ROOT/tests/lab/lab.py" "$verb" "$@"
+        ;;
+    test)
+        install_collection
+        venv test
+        ansible_environment test
+        cd "$ROOT"
+        export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
+        if [ $# -eq 0 ]; then set -- tests/lab; fi
+        exec "$VENVS/test/bin/python" -m pytest -p no:cacheprovider "$@"
+        ;;
+    *) die "usage: tests/tools/lab.sh up [NUMBER] | down | images | test [PYTEST ARGUMENTS]" ;;
+esac
