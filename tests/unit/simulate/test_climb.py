@@ -309,58 +309,6 @@ STORIES = [
         until=150,
     ),
     Story(
-        "windows count from their beginning: a restart of ours does not begin failing_for afresh",
-        "100 web/liveness bad",
-        """
-        100.5  failure liveness_failed since 100
-        130    restart 1 liveness_failed
-        133    restart 2 liveness_failed after not_healed/window_over
-        136    page ladder_exhausted after not_healed/window_over
-        """,
-        until=140,
-        contract={"failing_for": 30, "ladder": [{"rung": "restart", "attempts": 2, "timeout": 3}, {"rung": "page"}]},
-    ),
-    Story(
-        "an instance that came only after its attempt's window is judged for failing_for of its own",
-        """
-        0      does web/restart ok takes 30
-        100    web/liveness bad
-        """,
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        140    restart 2 liveness_failed after not_healed/window_over
-        """,
-        until=150,
-    ),
-    Story(
-        "a good answer between two attempts begins failing_for afresh",
-        """
-        100    web/liveness bad
-        107    web/liveness ok
-        108    web/liveness bad
-        """,
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        113    restart 2 liveness_failed after relapsed/liveness_failed
-        """,
-        until=115,
-    ),
-    Story(
-        "somebody else's new instance between two attempts begins failing_for afresh",
-        """
-        100    web/liveness bad
-        113    instance web
-        """,
-        """
-        100.5  failure liveness_failed since 100
-        105    restart 1 liveness_failed
-        118    restart 2 liveness_failed after not_healed/window_over
-        """,
-        until=120,
-    ),
-    Story(
         "somebody else's new instance begins health and failing_for afresh; the open incident stays open",
         """
         100    web/liveness bad
