@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from . import formats
-from .model import ExecTarget, HttpTarget, Probe, ProcessTarget, Target, TcpTarget, UnitTarget
 from .schema import (
     BAD,
     Given,
@@ -27,6 +26,7 @@ from .schema import (
     text,
     unique,
 )
+from .target import ExecTarget, HttpTarget, Probe, ProcessTarget, Target, TcpTarget, UnitTarget
 
 ROLES = ("liveness", "readiness", "startup")
 SHORTEST_EXEC_PERIOD = 1.0

@@ -11,8 +11,8 @@ from __future__ import annotations
 import errno
 from typing import Any, Optional
 
-from .._core.model import HttpTarget
 from .._core.reasons import Reason
+from .._core.target import HttpTarget
 from .._host import Outcome
 from .connect import Connecting, outcome_of
 from .engine import READ, WRITE

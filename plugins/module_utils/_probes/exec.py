@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._core.model import ExecTarget
+from .._core.target import ExecTarget
 from .._host import Machine, Step
 from .._transient import OperatorCommand
 

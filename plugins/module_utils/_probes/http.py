@@ -13,9 +13,9 @@ from __future__ import annotations
 import time
 from typing import Dict, Optional
 
-from .._core.model import HttpTarget
 from .._core.reasons import Reason
 from .._core.redact import redact_text
+from .._core.target import HttpTarget
 from .._host import Machine, Outcome, Step
 from .engine import LONGEST_DETAIL
 from .exchange import Exchange

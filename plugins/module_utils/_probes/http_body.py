@@ -15,8 +15,8 @@ import signal
 import time
 from typing import Any, NamedTuple, Optional
 
-from .._core.model import HttpTarget
 from .._core.reasons import Reason
+from .._core.target import HttpTarget
 from .http_answer import Buffer, printable
 
 REGEX_SECONDS = 0.25

@@ -8,8 +8,8 @@ from __future__ import annotations
 import urllib.parse
 from typing import Optional, Tuple
 
-from .._core.model import HttpTarget
 from .._core.redact import redact_text
+from .._core.target import HttpTarget
 from .connect import Endpoint
 
 USER_AGENT = "faultline-selfheal"

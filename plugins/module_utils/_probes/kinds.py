@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict
 
-from .._core.model import Target
+from .._core.target import Target
 from .._host import Step
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .._core.model import ProcessTarget
 from .._core.reasons import Reason
+from .._core.target import ProcessTarget
 from .._host import Machine, Outcome, Step
 from .._proc import parse_instance, stat
 from .pidfile import PidfileRefused, read_pidfile

@@ -12,7 +12,7 @@ import heapq
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.latency import milliseconds, slow_after, summary_ms
-from .._core.model import Target
+from .._core.target import Target
 from .._host import Handle, Host, Outcome, Step
 from .kinds import step_for
 

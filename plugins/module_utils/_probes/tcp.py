@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from .._core.model import TcpTarget
+from .._core.target import TcpTarget
 from .._host import Machine, Outcome, Step
 from .connect import Connecting, Endpoint, show_address
 

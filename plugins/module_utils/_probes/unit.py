@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Optional
 
-from .._core.model import UnitTarget
 from .._core.reasons import Reason
+from .._core.target import UnitTarget
 from .._host import Machine, Outcome, Step
 from .._spawn import Run
 from .engine import LONGEST_DETAIL
