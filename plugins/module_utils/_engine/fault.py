@@ -127,7 +127,7 @@ class Injector:
         """Put a drafted fault in force; the fault with its exact failure_time. Raises Refused, RecordError.
 
         `keeper(fault, orders, answers)` runs in a process of its own (`detach`): it answers when it is ready, reads "monotonic wall seq"
-        of the injection, and then measures and reverts, whoever of us is still there. It reads nothing if there was no injection, or we died.
+        of the injection, and then measures and reverts, whoever of us is still there. It reads nothing if nothing was injected, or we died.
         """
         victim = Victim(fault["pid"], fault["start_time"], fault["service"])
         check(victim)
