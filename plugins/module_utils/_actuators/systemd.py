@@ -10,6 +10,7 @@ Where its start limit refuses us, ``reset-failed`` lifts it, at most once per at
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -33,6 +34,8 @@ _PENDING_POLL = 0.25
 _SYSTEMD_LATE = 1.0
 """For so long systemd may call a process alive that is gone."""
 _RESET_HOLDS = 600.0
+_FRESH = 0.25
+"""A start that follows a look within so many seconds does not ask again: a dead service waits for it."""
 SEARCHED = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 _TYPES = ("service", "socket", "target", "mount", "automount", "swap", "timer", "path", "slice", "scope", "device")
 
@@ -67,9 +70,16 @@ class UnitActuator(Actuator):
         self.key = "unit:%s" % self.name
         self._boot_id = boot_id
         self._root = os.geteuid() == 0 if root is None else root
+        self._last: Tuple[float, Told] = (-math.inf, {})
         self._mark = os.path.join(run_dir, "units", "%s.reset" % self.name.replace("/", "-"))
 
     # -- looking
+
+    def problem(self) -> Work[Optional[str]]:
+        """Why a contract on this unit is wrong on this host: there is no such unit, or its definition is broken. None also when unknown."""
+        told = yield from self._show()
+        broken = None if isinstance(told, Outcome) else unit_state.unusable(told)
+        return None if broken is None or broken.masked else broken.text
 
     def look(self) -> Work[Presence]:
         until = time.monotonic() + _SYSTEMD_LATE
@@ -77,6 +87,7 @@ class UnitActuator(Actuator):
             told = yield from self._show()
             if isinstance(told, Outcome):
                 return Presence(State.UNKNOWN, None, told.detail)
+            self._last = time.monotonic(), told
             by_job = yield from self._stopped_by_job(told)
             found = unit_state.presence(told, self._boot_id, time.monotonic(), by_job)
             if not (told["ActiveState"] == "active" and found.state is State.STARTING) or time.monotonic() > until:
@@ -109,7 +120,7 @@ class UnitActuator(Actuator):
     # -- acting
 
     def start(self) -> Work[Outcome]:
-        told = yield from self._begin()
+        told = yield from self._begin(_FRESH)
         if isinstance(told, Outcome):
             return told
         here = unit_state.presence(told, self._boot_id, time.monotonic())
@@ -134,13 +145,16 @@ class UnitActuator(Actuator):
                 return Outcome("unknown", Reason.ADMIN_STOPPED, "%s: somebody stopped it meanwhile; it was not started again" % self.name)
         return (yield from self._job("restart", told))
 
-    def _begin(self) -> Work[Union[Told, Outcome]]:
-        """How it stands, or why nothing may be done."""
+    def _begin(self, within: float = 0.0) -> Work[Union[Told, Outcome]]:
+        """How it stands, or why nothing may be done. A look not older than `within` seconds is good enough."""
         if not self._root:
             return Outcome("unknown", Reason.NO_PERMISSION, "only root may start and stop %s; run the watchdog as root" % self.name)
-        told = yield from self._show()
-        if isinstance(told, Outcome):
-            return told
+        at, told = self._last
+        if time.monotonic() - at > within:
+            shown = yield from self._show()
+            if isinstance(shown, Outcome):
+                return shown
+            told = shown
         broken = unit_state.unusable(told)
         return told if broken is None else Outcome("bad", Reason.ACTION_FAILED, broken.text)
 

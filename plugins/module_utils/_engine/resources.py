@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
-from .._actuators.base import Actuator
+from .._actuators.base import Actuator, Work
 from .._actuators.commanded import Commanded
 from .._core.errors import SelfhealError
 from .._core.model import ProcessResource, Service, UnitResource
+from .._host import Host
 from .._probes.unit import BOOTED
+from .job import Job
 
 
 class UnsupportedResource(SelfhealError):
@@ -43,6 +45,30 @@ def unsupported(service: Service) -> Optional[str]:
     if isinstance(service.resource, UnitResource):
         return None if os.path.isdir(BOOTED) else "systemd does not run this machine; name its process or container instead of a unit"
     return "resources of kind %s are not healed by this version; it heals resources of kind process and unit" % service.resource.kind
+
+
+def wrong_here(services: Sequence[Service], host: Host) -> Dict[str, str]:
+    """By service: why its contract is wrong on this host, as the unit that it names does not exist. Asked of systemd; waits for it."""
+    from .._actuators.systemd import UnitActuator
+
+    found: Dict[str, str] = {}
+    for service in services:
+        if isinstance(service.resource, UnitResource) and unsupported(service) is None:
+            problem = _driven(UnitActuator(service.resource.name, os.devnull, "").problem(), host)
+            if problem is not None:
+                found[service.name] = problem
+    return found
+
+
+def _driven(work: Work[Optional[str]], host: Host) -> Optional[str]:
+    """The result of a work that nobody else waits for."""
+    ended: List[Optional[str]] = []
+    job = Job(host, work, None, ended.append, str)
+    job.begin()
+    while not ended:
+        for handle in host.poll(host.monotonic() + 1.0):
+            job.ended(handle)
+    return ended[0]
 
 
 def not_acted_on(service: Service) -> List[str]:

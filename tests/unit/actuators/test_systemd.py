@@ -15,7 +15,9 @@ from selfheal import _environment, _proc
 from selfheal._actuators import systemd
 from selfheal._actuators.base import State
 from selfheal._actuators.systemd import UnitActuator, canonical, full_name
+from selfheal._core.model import ProcessResource, Service, UnitResource
 from selfheal._core.reasons import Reason
+from selfheal._engine import resources
 
 # `show` prints the file `shows`; the verb V runs the script `on-V` first, whose exit status is V's.
 SYSTEMCTL = """#!/bin/sh
@@ -148,8 +150,7 @@ def test_killed_after_the_reset(host, stand_in):
             continue
         outcome = handle.outcome
     stand_in.stands("never")
-    left = [path for path in (stand_in.run_dir / "units").iterdir()]
-    assert ["plain.service.reset"] == [path.name for path in left]
+    assert ["plain.service.reset"] == [path.name for path in (stand_in.run_dir / "units").iterdir()]
     found = drive(host, actuator.look())
     assert State.GONE is found.state and "cut off" in found.detail
     stand_in.stands("running")
@@ -199,7 +200,9 @@ def test_restart_waits_for_a_pending_job(host, stand_in, monkeypatch):
     assert ("unknown", Reason.ADMIN_STOPPED, []) == (result.status, result.reason, stand_in.verbs)
 
 
-@pytest.mark.parametrize("case, words", [("masked", "systemctl unmask"), ("not-found", "there is no unit"), ("broken", "systemd-analyze verify")])
+@pytest.mark.parametrize("case, words", [
+    ("masked", "systemctl unmask"), ("not-found", "there is no unit"), ("broken", "systemd-analyze verify"),
+])
 def test_what_cannot_be_started(host, stand_in, case, words):
     """A unit that is masked, absent or broken is said to be so, and nothing is tried."""
     stand_in.stands(case)
@@ -242,3 +245,24 @@ def test_watch(stand_in):
     assert actuator.watch(systemd.Instance("b:i:0:7", 0, 0.0)) is None
     step = actuator.watch(systemd.Instance("b:i:12:7", 12, 0.0))
     assert _proc.Gone(12, 7) == step
+
+
+@pytest.mark.parametrize("case, words", [("not-found", "there is no unit nowhere.service"), ("broken", "cannot be used"), ("masked", None),
+                                         ("running", None), ("killed", None)])
+def test_contracts_that_are_wrong_on_this_host(host, stand_in, monkeypatch, case, words):
+    """A contract for a unit that is not there is wrong; one for a unit that is down or forbidden is not."""
+    monkeypatch.setattr(resources, "unsupported", lambda service: None)
+    stand_in.stands(case)
+    service = Service("web", UnitResource("plain"), ())
+    found = resources.wrong_here([service, Service("own", ProcessResource(("/bin/true",)), ())], host)
+    assert (["web"] if words else []) == list(found) and (words or "") in found.get("web", "")
+
+
+def test_a_start_right_after_a_look_asks_once(host, stand_in):
+    """A death is asked about once, also when the start follows; only a look that has grown old is repeated."""
+    stand_in.stands("killed")
+    actuator = stand_in.actuator()
+    drive(host, actuator.look())
+    stand_in.stands("running", InvocationID="fresh")
+    assert "ok" == drive(host, actuator.start()).status
+    assert ["show", "start", "show"] == (stand_in.folder / "calls").read_text(encoding="ascii").split()

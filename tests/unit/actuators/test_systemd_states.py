@@ -135,7 +135,8 @@ def test_a_queued_job_is_waited_for():
 
 
 @pytest.mark.parametrize("text, seconds", [
-    ("0", 0.0), ("100ms", 0.1), ("1min 30s", 90.0), ("1h 2min 3.5s", 3723.5), ("2w 1d", 1296000.0), ("infinity", math.inf), ("500us", 0.0005),
+    ("0", 0.0), ("100ms", 0.1), ("1min 30s", 90.0), ("1h 2min 3.5s", 3723.5), ("2w 1d", 1296000.0), ("infinity", math.inf),
+    ("500us", 0.0005),
 ])
 def test_time_spans(text, seconds):
     """Time spans are read as systemd prints them."""

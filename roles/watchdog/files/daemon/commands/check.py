@@ -9,7 +9,7 @@ import argparse
 from typing import Dict, List, Optional, Tuple
 
 from ..._core.errors import ContractError, SelfhealError
-from ..._core.model import Service, WatchdogConfig
+from ..._core.model import Service, UnitResource, WatchdogConfig
 from .. import exits, output
 from ..config import Etc, Unreadable, load_services, load_watchdog, loopback
 
@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     problems: List[str] = []
     config = None if args.contracts else _config(etc, problems)
     services = _services(args.contracts or etc.contracts, problems)
+    if not args.contracts:
+        problems.extend(_wrong_here(services))
     notes = _notes(services)
     if args.json:
         data = {"valid": not problems, "services": [each.name for each in services], "problems": problems, "notes": notes}
@@ -66,6 +68,18 @@ def _lines(error: SelfhealError) -> List[str]:
     if isinstance(error, ContractError):
         return ["%s: %s" % (error.what, problem) for problem in error.problems]
     return [str(error)]
+
+
+def _wrong_here(services: Tuple[Service, ...]) -> List[str]:
+    """What no look at the contracts alone can find: units that this host does not have."""
+    if not any(isinstance(each.resource, UnitResource) for each in services):
+        return []
+    from ..._engine.resources import wrong_here
+    from ..._probes.engine import LocalHost
+
+    with LocalHost() as host:
+        found = wrong_here(services, host)
+    return ["services[%d].resource.unit: %s" % (at, found[each.name]) for at, each in enumerate(services) if each.name in found]
 
 
 def _notes(services: Tuple[Service, ...]) -> Dict[str, List[str]]:
