@@ -147,6 +147,7 @@ def engine() -> Iterator[None]:
     started = False
     try:
         started = lab.start_engine()
+        lab.sweep()
         for distribution in lab.SUITES:
             lab.image(distribution)
     except lab.Unavailable as reason:

@@ -9,6 +9,7 @@ What is made bears the label `selfheal.lab`; a Docker Engine that was started he
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -23,6 +24,8 @@ from typing import Dict, List, Optional
 
 HERE = pathlib.Path(__file__).resolve().parent
 LABEL = "selfheal.lab"
+KEPT = "kept"
+"""A host that stays until it is removed by `down`; the others end with the run that started them."""
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 PACKAGES = (
     "systemd,systemd-sysv,dbus,python3,python3-apt,openssh-server,iproute2,iptables,nftables,procps,ca-certificates,curl,sudo,cron"
@@ -142,6 +145,7 @@ def _install(*packages: str) -> None:
 # -- images ------------------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=None)
 def image(distribution: str, docker: bool = False) -> str:
     """The name of the image of a host, which is made where it is missing. `docker`: with an engine of its own inside."""
     packages = ",".join(each for each in (PACKAGES, *((WITH_DOCKER, EXTRA[distribution]) if docker else ())) if each)
@@ -231,9 +235,9 @@ def start_host(distribution: str, name: Optional[str] = None, docker: bool = Fal
     host = Host(name or "selfheal-lab-%s-%s" % (distribution, uuid.uuid4().hex[:8]), distribution)
     extra = ["-v", "/var/lib/docker"] if docker else []
     run(
-        "docker", "run", "-d", "--name", host.name, "--hostname", host.name, "--label", LABEL, "--cap-add", "SYS_ADMIN", "--cap-add",
-        "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns=private",
-        "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", *extra, tag,
+        "docker", "run", "-d", "--name", host.name, "--hostname", host.name, "--label", "%s=%s" % (LABEL, KEPT if name else _owner()),
+        "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+        "--cgroupns=private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", *extra, tag,
     )
     try:
         _booted(host)
@@ -268,6 +272,20 @@ def allow_many() -> Optional[str]:
     except OSError:
         return None  # then a few hosts fit, and starting more says so
     return old
+
+
+def _owner() -> str:
+    return "%d-%s" % (os.getpid(), _start_time(os.getpid()))
+
+
+def sweep() -> None:
+    """Remove the hosts of runs that were killed before they could."""
+    listed = run("docker", "ps", "-a", "--filter", "label=" + LABEL, "--format", '{{.Names}} {{.Label "%s"}}' % LABEL, within=20).stdout
+    for line in listed.splitlines():
+        name, _space, owner = line.partition(" ")
+        pid, _dash, started = owner.partition("-")
+        if pid.isdigit() and _start_time(int(pid)) != started:
+            run("docker", "rm", "-f", "-v", name, within=60, check=False)
 
 
 def remove_all(prefix: str = "") -> int:

@@ -100,14 +100,14 @@ def test_a_unit_that_does_not_exist(bed: Any) -> None:
 
 def test_templates_aliases_and_sockets(bed: Any) -> None:
     """An instance of a template and an alias are healed as what they are; a socket-activated unit that waits is not dead."""
-    bed.unit("tool@", kind="simple")
+    bed.write("/usr/local/lib/systemd/system/tool@.service", "[Service]\nExecStart=/bin/sleep 10%i\n")
     bed.sh("ln -s web.service /etc/systemd/system/www.service")
     web, lazy = bed.unit("web"), bed.unit("lazy")
     bed.write("/usr/local/lib/systemd/system/lazy.socket", "[Socket]\nListenStream=/run/lazy\n")
     bed.sh("systemctl daemon-reload; systemctl stop lazy; systemctl start lazy.socket; systemctl start tool@1")
     probe = {"role": "liveness", "unit": {"name": "tool@1.service"}, "period": 1, "timeout": 0.9}
     tool = {**bed.contract("tool", 1), "resource": {"unit": "tool@1.service"}, "probes": [probe]}
-    web["resource"] = {"unit": "www"}
+    web["resource"] = {"unit": "www.service"}
     bed.contracts(tool, web, lazy)
     bed.sh("systemctl start selfheal-watchdog")
     for name in ("tool", "web"):

@@ -62,4 +62,4 @@ def test_a_process_of_its_own_lives_in_a_unit_of_its_own(bed: Any) -> None:
     second = bed.kill("selfheal-own", "STOP")
     bed.event("recover", count=2)
     assert bed.pid("selfheal-own") not in (0, first, second) and 3 == len(bed.lines("/srv/own/starts"))
-    assert 1 == len(bed.sh("pgrep -f '/srv/own 8090'").split())
+    assert 1 == len(bed.run("pgrep", "-f", "/srv/own 8090").stdout.split())
