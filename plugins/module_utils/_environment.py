@@ -1,10 +1,11 @@
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who a child becomes and what environment it gets. Stands beside `_spawn` in the order of imports."""
+"""Who a child becomes, what environment it gets, and why it could not be started. Stands beside `_spawn` in the order of imports."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat as modes
@@ -36,6 +37,34 @@ class CannotStart(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.outcome = Outcome("unknown", reason, detail[:500])
+
+
+def explain(argv: Tuple[str, ...], cwd: Optional[str], report: str) -> Outcome:
+    """The outcome for what a child reported through its error pipe: ``stage errno text``."""
+    stage, number_text, text = (report.split(" ", 2) + ["", ""])[:3]
+    number = int(number_text or 0)
+    why = os.strerror(number) if number else text
+    if stage == "cwd":
+        return Outcome("unknown", Reason.NO_PERMISSION, ("cannot enter the working directory %s for %s: %s" % (cwd, argv[0], why))[:500])
+    if stage == "user":
+        return Outcome("unknown", Reason.NO_PERMISSION, ("cannot change the user for %s: %s" % (argv[0], why))[:500])
+    if stage == "record":
+        detail = "%s was not started, as it cannot be put on record: %s" % (argv[0], text)
+        return Outcome("unknown", Reason.RECORDS_UNWRITABLE, detail[:500])
+    if stage != "exec":
+        return Outcome("unknown", Reason.RESOURCE_LIMIT, ("cannot start %s: %s" % (argv[0], text))[:500])
+    if number == errno.ENOENT and "/" in argv[0] and os.path.lexists(argv[0]):
+        return Outcome("unknown", Reason.NO_SUCH_PROGRAM, ("%s exists but its interpreter or loader is missing" % argv[0])[:500])
+    return Outcome("unknown", reason_for(number), ("cannot run %s: %s" % (argv[0], why))[:500])
+
+
+def reason_for(number: int) -> Reason:
+    """Why a start failed, by its errno."""
+    if number in (errno.EACCES, errno.EPERM):
+        return Reason.NO_PERMISSION
+    if number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.E2BIG, errno.ETXTBSY):
+        return Reason.RESOURCE_LIMIT
+    return Reason.NO_SUCH_PROGRAM
 
 
 _accounts: Dict[str, Tuple[float, Account]] = {}
@@ -177,10 +206,13 @@ def _double_quoted(text: str, position: int, made: List[str]) -> int:
 __all__ = [
     "Account",
     "CannotStart",
+    "ENVIRONMENT_FILE_LIMIT",
     "PATH",
     "account_for",
     "base_environment",
+    "explain",
     "find_account",
     "parse_environment",
     "read_environment_file",
+    "reason_for",
 ]

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Callable, Dict, Mapping, Optional, Set, Tuple
 
 from ._core.reasons import Reason
-from ._environment import PATH, Account, CannotStart, account_for, base_environment
+from ._environment import PATH, Account, CannotStart, account_for, base_environment, explain, reason_for
 from ._host import Machine, Outcome, Step
 from ._proc import bury, ending, exit_descriptor, signal_name, stuck
 
@@ -125,33 +125,6 @@ def _find(program: str, path: str) -> str:
     raise refused
 
 
-def explain(argv: Tuple[str, ...], cwd: Optional[str], report: str) -> Outcome:
-    """The outcome for what a child reported through its error pipe: ``stage errno text``."""
-    stage, number_text, text = (report.split(" ", 2) + ["", ""])[:3]
-    number = int(number_text or 0)
-    why = os.strerror(number) if number else text
-    if stage == "cwd":
-        return Outcome("unknown", Reason.NO_PERMISSION, ("cannot enter the working directory %s for %s: %s" % (cwd, argv[0], why))[:500])
-    if stage == "user":
-        return Outcome("unknown", Reason.NO_PERMISSION, ("cannot change the user for %s: %s" % (argv[0], why))[:500])
-    if stage == "record":
-        detail = "%s was not started, as it cannot be put on record: %s" % (argv[0], text)
-        return Outcome("unknown", Reason.RECORDS_UNWRITABLE, detail[:500])
-    if stage != "exec":
-        return Outcome("unknown", Reason.RESOURCE_LIMIT, ("cannot start %s: %s" % (argv[0], text))[:500])
-    if number == errno.ENOENT and "/" in argv[0] and os.path.lexists(argv[0]):
-        return Outcome("unknown", Reason.NO_SUCH_PROGRAM, ("%s exists but its interpreter or loader is missing" % argv[0])[:500])
-    return Outcome("unknown", _reason_for(number), ("cannot run %s: %s" % (argv[0], why))[:500])
-
-
-def _reason_for(number: int) -> Reason:
-    if number in (errno.EACCES, errno.EPERM):
-        return Reason.NO_PERMISSION
-    if number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.E2BIG, errno.ETXTBSY):
-        return Reason.RESOURCE_LIMIT
-    return Reason.NO_SUCH_PROGRAM
-
-
 def pipe() -> Tuple[int, int]:
     """A pipe whose ends stay clear of 0 to 2, also when those are closed, so that no dup2 in a child overwrites another."""
     ends = []
@@ -219,7 +192,7 @@ class _Running(Machine):
             self.outcome = refusal.outcome
         except (OSError, ValueError) as error:
             number = (error.errno if isinstance(error, OSError) else None) or 0
-            self.outcome = Outcome("unknown", _reason_for(number), ("cannot start %s: %s" % (run.argv[0], error))[:500])
+            self.outcome = Outcome("unknown", reason_for(number), ("cannot start %s: %s" % (run.argv[0], error))[:500])
 
     def _start(self, account: Optional[Account]) -> None:
         run = self._run
@@ -403,4 +376,4 @@ def last_line(what: str, data: Mapping[str, object]) -> str:
     return what
 
 
-__all__ = ["Plan", "REHEARSED", "Run", "detach", "explain", "fork", "last_line", "pipe", "refuse_if_stuck"]
+__all__ = ["Plan", "REHEARSED", "Run", "detach", "fork", "last_line", "pipe", "refuse_if_stuck"]

@@ -17,11 +17,11 @@ from typing import Callable, Optional, Set, Tuple
 
 from .._core.errors import RecordError
 from .._core.reasons import Reason
-from .._environment import CannotStart, account_for, base_environment, read_environment_file
+from .._environment import CannotStart, account_for, base_environment, explain, read_environment_file
 from .._host import Machine, Outcome, Step
 from .._proc import bury, keep_service
 from .._records.files import make_directory
-from .._spawn import REHEARSED, Plan, explain, fork, pipe
+from .._spawn import REHEARSED, Plan, fork, pipe
 
 LOG_LIMIT = 8 << 20
 

@@ -58,8 +58,8 @@ def too_deep(data: bytes) -> bool:
     return False
 
 
-def load_json(source: Union[str, bytes], what: str) -> Any:
-    """Decode JSON of at most 1 MB and 32 levels, without NaN, Infinity or a key written twice.
+def load_json(source: Union[str, bytes], what: str, most: int = MOST_BYTES) -> Any:
+    """Decode JSON of at most `most` bytes (1 MB) and 32 levels, without NaN, Infinity or a key written twice.
 
     Raises `ContractError`, naming `what` (a path, for people) and the line where decoding stopped.
     """
@@ -68,10 +68,10 @@ def load_json(source: Union[str, bytes], what: str) -> Any:
         return ContractError(what, [Problem("", message)])
 
     size = len(source)
-    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass") if size <= MOST_BYTES else b""
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass") if size <= most else b""
     size = max(size, len(data))
-    if size > MOST_BYTES:
-        raise refuse("is %d bytes long; at most %d are read" % (size, MOST_BYTES))
+    if size > most:
+        raise refuse("is %d bytes long; at most %d are read" % (size, most))
     if too_deep(data):
         raise refuse("nests deeper than %d levels" % DEEPEST)
     try:

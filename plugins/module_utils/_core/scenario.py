@@ -16,6 +16,7 @@ from .model import Service
 from .schema import BAD, Check, Given, ListOf, Problems, Record, boolean, choice, did_you_mean, number, show, text, words
 
 MOST_ENTRIES = 100000
+MOST_BYTES = 64000000
 ACTIONS = ("restart", "redeploy", "rollback", "start", "failover", "failback")
 OPERATORS = ("hold", "unhold", "approve", "ack", "stop", "start")
 OPERATORS_ON_ALL = ("hold", "unhold")
@@ -231,4 +232,4 @@ def parse_scenario(data: object, services: Sequence[Service], what: str = "scena
     return Scenario(until=clean["until"], entries=tuple(sorted(entries, key=lambda entry: entry.at)))
 
 
-__all__ = ["ACTIONS", "OPERATORS", "OUTCOMES", "Entry", "Scenario", "known_keys", "parse_scenario"]
+__all__ = ["ACTIONS", "Entry", "MOST_BYTES", "OPERATORS", "OUTCOMES", "Scenario", "known_keys", "parse_scenario"]
