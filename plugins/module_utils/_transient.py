@@ -139,9 +139,10 @@ class OperatorCommand(Step):
     cwd: Optional[str] = None
     environment: Tuple[Tuple[str, str], ...] = ()
     output_limit: int = 65536
+    stdin: bytes = b""
 
     def begin(self, now: float) -> Machine:
-        plain = Run(self.argv, user=self.user, cwd=self.cwd, environment=self.environment, output_limit=self.output_limit)
+        plain = Run(self.argv, user=self.user, cwd=self.cwd, environment=self.environment, stdin=self.stdin, output_limit=self.output_limit)
         if not systemd_runs():
             return plain.begin(now)
         argv = command_argv(self.argv, self.user, self.cwd, self.environment, self.limit)

@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import math
-from typing import Iterable, List
+from typing import Any, Iterable, List
 
 from .._host import Host
 from .healer import Healer
 
 
 class Engine:
-    """Any number of healers on one host."""
+    """Any number of healers on one host. companions: others with `wake` and `turn(now)` that ride on the same loop, such as the pager."""
 
-    def __init__(self, host: Host, healers: Iterable[Healer] = ()) -> None:
+    def __init__(self, host: Host, healers: Iterable[Healer] = (), companions: Iterable[Any] = ()) -> None:
         self.host = host
+        self.companions: List[Any] = list(companions)
         self.healers: List[Healer] = []
         for healer in healers:
             self.add(healer)
@@ -34,7 +35,7 @@ class Engine:
     @property
     def wake(self) -> float:
         """When somebody next wants a turn."""
-        return min((healer.wake for healer in self.healers), default=math.inf)
+        return min((each.wake for each in (*self.healers, *self.companions)), default=math.inf)
 
     def turn(self) -> None:
         """Give a turn to everybody who is due."""
@@ -42,6 +43,8 @@ class Engine:
         for healer in self.healers:
             if healer.wake <= now:
                 healer.turn(now)
+        for companion in self.companions:
+            companion.turn(now)
 
     def spin(self, until: float) -> None:
         """Wait for news, at most until `until`, and let those concerned act on it."""

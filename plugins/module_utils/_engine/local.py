@@ -9,9 +9,9 @@ import os
 import zlib
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from .._actuators.base import Instance
+from .._actuators.base import Actuator, Instance
 from .._core.errors import LeaseHeld, RecordError
-from .._core.model import ExecTarget, HttpTarget, Probe, Service, WatchdogConfig
+from .._core.model import ExecTarget, HttpTarget, Notify, Probe, Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Step
 from .._probes.exec import ExecProbe
@@ -22,15 +22,19 @@ from .._records.files import boot_id
 from .._records.holds import Holds
 from .._records.lease import Held as HeldLeases
 from .._records.lease import LeaseInfo, LeaseSet
+from .._records.pages import Page, Pages
 from .._records.state import StateStore, Version
 from .._records.timeline import Timeline
 from .fallbacks import fallback_for
 from .healer import Healer
 from .maintenance import HostState
+from .paged import PagedRecords
+from .pager import Pager
 from .ports import Desk, Held, Records, Stored
 from .resources import actuator_for, lease_names
 from .storm import StormWatch
 from .surroundings import Wiring
+from .traffic import Fallback
 
 LEASE_SECONDS = 3600.0
 FLUSH_EVERY = 5.0
@@ -182,9 +186,15 @@ class Site:
         self.source = source
         self.timeline = Timeline(os.path.join(config.state_dir, "timeline"), config.host, retention=config.retention)
         self.recorder = Recorder(self.timeline, journal)
-        store = StateStore(os.path.join(config.state_dir, "state"), self._reset)
-        inner = LocalRecords(self.recorder, store, host)
-        self.records: Records = wrap(inner) if wrap is not None else inner
+        self.store = StateStore(os.path.join(config.state_dir, "state"), self._reset)
+        self.local = inner = LocalRecords(self.recorder, self.store, host)
+        told: Records = wrap(inner) if wrap is not None else inner
+        self.contracts: Dict[str, Service] = {}
+        self._healers: Dict[str, Healer] = {}
+        spool = Pages(config.state_dir, self._damaged)
+        # Only who stays takes up what others leave: a run is over soon.
+        self.pager = Pager(host, config.host, spool, told, self.told_about, source, self._stands if source == "watchdog" else None)
+        self.records: Records = PagedRecords(told, self.pager)
         holds, approvals = Holds(config.state_dir, etc), Approvals(config.state_dir)
         self.desk = LocalDesk(holds, approvals, LeaseSet(os.path.join(config.run_dir, "leases")), inner, host, source)
         self.watched: List[str] = []
@@ -193,17 +203,20 @@ class Site:
     def healer(self, service: Service, operated: bool = False, override: FrozenSet[Reason] = frozenset(), delay: float = 0.0) -> Healer:
         """A healer of one service. Raises UnsupportedResource."""
         config = self.config
-        actuator = actuator_for(service, config.run_dir, config.state_dir, boot_id())
+        actuator = self.actuator(service)
         self.desk.needs(service.name, lease_names(service, actuator.key))
         if service.name not in self.watched:
             self.watched.append(service.name)
         wiring = Wiring(
             ask_dependency=lambda rules: _step(rules.probe),
             ask_peer=lambda url: step_for(HttpTarget(url)),
-            fallback=fallback_for(service.fallback),
+            fallback=self.fallback(service),
             storm=None if operated else self.storm,
         )
-        return Healer(
+        if service.name not in self.contracts or self.contracts[service.name].notify != service.notify:
+            self.contracts[service.name] = service
+            self.pager.retarget()
+        made = self._healers[service.name] = Healer(
             service,
             self.host,
             actuator,
@@ -218,11 +231,50 @@ class Site:
             source=self.source,
             wiring=wiring,
         )
+        return made
+
+    def actuator(self, service: Service) -> Actuator:
+        """What acts on the service's resource. Raises UnsupportedResource."""
+        return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id())
+
+    def fallback(self, service: Service) -> Optional[Fallback]:
+        """What moves its traffic."""
+        return fallback_for(service.fallback)
 
     def forget(self, service: str) -> None:
         """The service is not watched here any more."""
         if service in self.watched:
             self.watched.remove(service)
+        self.contracts.pop(service, None)
+        self._healers.pop(service, None)
+        self.pager.unwatched(service)
+
+    def told_about(self, service: Optional[str]) -> Optional[Tuple[Notify, ...]]:
+        """Who is told about a service, or (None) about the host; None for a service that has no contract here."""
+        if service is None:
+            return self.config.notify
+        contract = self.contracts.get(service)
+        if contract is None:
+            return None
+        return contract.notify if contract.notify is not None else self.config.notify
+
+    def _stands(self, page: Page) -> Optional[bool]:
+        """Is the incident of a page still open? None when nobody here watches what it is about."""
+        if page.service is None:
+            return self.storm.incident is not None
+        healer = self._healers.get(page.service)
+        if healer is None:
+            return None
+        incident = healer.memory.incident
+        if incident is not None and incident.id == page.incident:
+            return True
+        # A run beside us may have opened it, and its word has not reached our healer yet.
+        saved = self.store.peek(page.service) or {}
+        kept = (saved.get("memory") or {}).get("incident") or {}
+        return saved.get("boot_id") == boot_id() and kept.get("id") == page.incident
+
+    def _damaged(self, path: str, aside: str, problem: str) -> None:
+        self.records.record("state_reset", source=self.source, data={"reason": problem, "path": path, "aside": aside})
 
     def _reset(self, service: str, aside: str, problem: str) -> None:
         self.records.record("state_reset", service, source=self.source, data={"reason": problem, "aside": aside})

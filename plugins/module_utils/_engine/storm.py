@@ -22,6 +22,8 @@ class StormWatch:
         self._wall_offset = wall_offset
         self._failing: Dict[str, float] = {}
         self._members: Set[str] = set()
+        self.incident: Optional[str] = None
+        """The storm under way."""
         self.concerned: List[Any] = []
         """The healers that are nudged when it ends."""
 
@@ -34,7 +36,8 @@ class StormWatch:
         elif self._enough(len(recent)):
             self._members = recent
             data = {"reason": "storm", "detail": self._words(), "services": sorted(recent)}
-            self._records.record("page", None, "storm-%s" % compact(now + self._wall_offset()), data=data)
+            self.incident = "storm-%s" % compact(now + self._wall_offset())
+            self._records.record("page", None, self.incident, data=data)
 
     def over(self, service: str) -> None:
         """Its incident is closed."""
@@ -42,6 +45,8 @@ class StormWatch:
         self._members.discard(service)
         if self._members and not self._enough(len(self._members)):
             self._members = set()
+            self._records.record("page_resolved", None, self.incident, data={"reason": "storm"})
+            self.incident = None
             for healer in self.concerned:
                 healer.nudge()
 

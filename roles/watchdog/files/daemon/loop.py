@@ -64,7 +64,9 @@ class Watchdog:
         self._site = Site(etc.path, self.config, self.host, journal=self.log.event, wrap=self._counted)
         self._site.timeline.journal = self.log.event
         self.rounds = Rounds(self.host, self._build, self._broke, self._seen)
+        self.rounds.companions.append(self._site.pager)
         self.board = Board(self.config, self.rounds, self._site.desk, self.ledger, self._head)
+        self.board.pager = self._site.pager
         self.endpoints = Endpoints(self.board, token)
         self.server = Server(self.host, self.config.listen, self.endpoints.answer)
         self.notifier = Notifier()
@@ -148,6 +150,7 @@ class Watchdog:
         self.ledger.record("watchdog_stop", data={"reason": by, "pid": os.getpid()})
         for healer in list(self.rounds.healers):
             self.rounds.leave(healer.name)
+        self._site.pager.stop()
 
     def _close(self) -> None:
         self.server.close()
@@ -188,6 +191,7 @@ class Watchdog:
         else:
             self.endpoints.token = token
             self.board.config = replace(self.config, mode_ceiling=config.mode_ceiling)
+            self._site.config = replace(self.config, notify=config.notify)
             self._take(config, services)
         self._changed = True
         self.notifier.ready(self.board.sentence())
@@ -207,6 +211,7 @@ class Watchdog:
             data["needs_restart"] = stale
             self.log.say("watchdog.json: %s in force only after a restart of the watchdog" % ", ".join(stale), WARNING)
         self.ledger.record("contract_loaded", data=data)
+        self._site.pager.retarget()
         self._waiting = {name: service for name, service in self._waiting.items() if name not in new}
         self._waiting.update(changed)
         self._waiting.update((name, None) for name in removed)
@@ -276,7 +281,7 @@ class Watchdog:
 
 def _needs_restart(old: WatchdogConfig, new: WatchdogConfig) -> List[str]:
     """The keys whose change takes more than new contracts."""
-    taken = ("mode_ceiling", "token_file")
+    taken = ("mode_ceiling", "token_file", "notify")
     return sorted(key for key in vars(old) if key not in taken and getattr(old, key) != getattr(new, key))
 
 

@@ -42,6 +42,8 @@ METRICS = {
         Metric("selfheal_budget_remaining", "gauge", "Actions the guard still allows in its window."),
         Metric("selfheal_held", "gauge", "1 while a person holds the service, or all."),
         Metric("selfheal_healer_broken", "gauge", "1 while a service is not watched because its healer broke and waits to be made anew."),
+        Metric("selfheal_pages_total", "counter", "Messages to people by target: delivered, failed (one attempt), given_up."),
+        Metric("selfheal_pages_waiting", "gauge", "Messages to people that are not delivered yet."),
         Metric("selfheal_timeline_head_seq", "gauge", "Sequence number of the timeline's last event."),
         Metric("selfheal_timeline_writable", "gauge", "1 while events can be written, 0 while they are kept in memory."),
         Metric("selfheal_contracts_refused", "gauge", "1 while the newest contracts were refused and older ones are in force."),
@@ -58,7 +60,7 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 def render(board: Board) -> bytes:
     """All metrics as they are now."""
     samples: Dict[str, List[Sample]] = {name: [] for name in METRICS}
-    for group in (_services(board), _ledger(board), _recoveries(board), _daemon(board)):
+    for group in (_services(board), _ledger(board), _recoveries(board), _pages(board), _daemon(board)):
         for name, labels, value in group:
             samples[_family(name)].append((name, labels, value))
     lines: List[str] = []
@@ -132,6 +134,14 @@ def _recoveries(board: Board) -> Iterable[Sample]:
             yield "selfheal_recovery_seconds_bucket", of + (("le", label),), running
         yield "selfheal_recovery_seconds_sum", of, round(histogram.total, 3)
         yield "selfheal_recovery_seconds_count", of, running
+
+
+def _pages(board: Board) -> Iterable[Sample]:
+    if board.pager is None:
+        return
+    for (service, target, outcome), count in board.pager.tally((healer.name for healer in board.rounds.healers)).items():
+        yield "selfheal_pages_total", (("service", service), ("target", target), ("outcome", outcome)), count
+    yield "selfheal_pages_waiting", (), board.pager.waiting
 
 
 def _daemon(board: Board) -> Iterable[Sample]:

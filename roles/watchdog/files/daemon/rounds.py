@@ -101,6 +101,8 @@ class Rounds(Engine):
                     self._seen(healer)
                 except Exception as error:  # see the theory above
                     self._blame(healer, error)
+        for companion in self.companions:
+            companion.turn(now)
 
     def _blame(self, healer: Any, error: Exception) -> None:
         if not isinstance(healer, Healer) or healer not in self.healers:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..._core.errors import ContractError, Problem, RecordError
 from ..._core.model import WatchdogConfig
 from .. import exits, output
 from ..config import Etc, Unreadable, chosen, load_services, load_watchdog
 from ..person import owner
+
+if TYPE_CHECKING:
+    from ..._records.pages import Pages
 
 _SPAN = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,7 +31,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
         parser.add_argument("service", nargs="?", help="the service; see --all")
         parser.add_argument("--all", action="store_true", help="every service of this host: the red button")
     else:
-        parser.add_argument("service", help="the service")
+        parser.add_argument("service", help="the service" if verb == "approve" else "the service, or the incident of a page")
     if verb == "hold":
         parser.add_argument("--reason", default="", metavar="TEXT", help="why; others will read it")
         help = "how long, such as 90s, 30m, 2h or 1d; without it until unhold"
@@ -52,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if getattr(args, "all", False):
         return _all(args, etc)
     config = load_watchdog(etc)
-    _known(etc, args.service, lifting=args.verb == "unhold")
+    if args.verb != "ack" or all(args.service != page.incident for page in _spool(config).others(())):
+        _known(etc, args.service, lifting=args.verb == "unhold")
     return _ONE[args.verb](args, config)
 
 
@@ -77,8 +81,10 @@ def _all(args: argparse.Namespace, etc: Etc) -> int:
         if args.span is None:
             data = holds.press(owner(), args.reason).as_data()
         elif config is None:
-            raise RecordError("a hold of all with an end is kept in the state directory, which only the configuration names: %s. "
-                              "Without --for the red button %s is pressed at once." % (problem, etc.hold))
+            raise RecordError(
+                "a hold of all with an end is kept in the state directory, which only the configuration names: %s. "
+                "Without --for the red button %s is pressed at once." % (problem, etc.hold)
+            )
         else:
             data = holds.set(None, owner(), args.reason, args.span).as_data()
         return _done(args, config, "hold", None, data, "everything on this host is held%s" % _until(data))
@@ -127,9 +133,22 @@ def _approve(args: argparse.Namespace, config: WatchdogConfig) -> int:
 
 
 def _ack(args: argparse.Namespace, config: WatchdogConfig) -> int:
-    data = {"owner": owner(), "text": "acknowledged", "reason": args.reason}
-    return _done(args, config, "note", args.service, {key: value for key, value in data.items() if value},
-                 "%s: noted that %s looks after it" % (args.service, data["owner"]))
+    who = owner()
+    spool = _spool(config)
+    pages = [page for page in spool.others(()) if page.closed is None and args.service in (page.service, page.incident)]
+    for page in pages:
+        spool.acknowledge(page.incident, who, args.reason)
+    service = pages[0].service if pages else args.service
+    data = {"owner": who, "text": "acknowledged", "reason": args.reason, "incidents": [page.incident for page in pages]}
+    told = "its page is acknowledged, nobody is reminded" if pages else "nobody is being called about it; it is noted all the same"
+    words = "%s: noted that %s looks after it; %s" % (args.service, who, told)
+    return _done(args, config, "note", service, {key: value for key, value in data.items() if value}, words)
+
+
+def _spool(config: WatchdogConfig) -> Pages:
+    from ..._records.pages import Pages
+
+    return Pages(config.state_dir, lambda path, aside, problem: output.complain("%s: %s; set aside as %s" % (path, problem, aside)))
 
 
 def _until(data: Dict[str, Any]) -> str:
@@ -177,10 +196,10 @@ def _record(config: Optional[WatchdogConfig], type: str, service: Optional[str],
 _ONE = {"hold": _hold, "unhold": _unhold, "approve": _approve, "ack": _ack}
 _EPILOGS = {
     "hold": "While held, nothing is done to a service: no rung, no traffic. Probes, timeline and pages go on. --all writes the file\n"
-            "`hold` in the configuration's directory; that works with broken contracts and state, too.",
+    "`hold` in the configuration's directory; that works with broken contracts and state, too.",
     "unhold": "--all lifts what held the whole host; holds of single services stay.",
     "approve": "One approval is one action, and is over after an hour.",
-    "ack": "An acknowledgement is a note in the timeline; it changes nothing. To keep the watchdog's hands off, see `selfheal hold`.",
+    "ack": "Whoever is called about it is not reminded again; the healing goes on. To keep the watchdog's hands off, see `selfheal hold`.",
 }
 
 
