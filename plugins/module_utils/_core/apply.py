@@ -140,8 +140,13 @@ def _paged(memory: Memory, decision: Decision, incident: Incident) -> Memory:
     return replace(memory, incident=replace(incident, paged=incident.paged or str(decision.reason)))
 
 
-def _forget(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:
+def forgotten(memory: Memory) -> Memory:
+    """After unbroken health for long enough: the next failure begins at the first rung."""
     return replace(memory, position=GROUND, last_incident=None, healthy_since=None, streak=0, flap_paged=False)
+
+
+def _forget(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:
+    return forgotten(memory)
 
 
 def _first_start(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:
@@ -171,4 +176,4 @@ _APPLY: Dict[Do, Callable[[Service, Memory, Decision, Facts, float], Memory]] = 
 }
 
 
-__all__ = ["action_ended", "apply", "noticed", "published"]
+__all__ = ["action_ended", "apply", "forgotten", "noticed", "published"]

@@ -29,6 +29,7 @@ class Reason(str, enum.Enum):
     UNPROVEN = "unproven"
     HEALED = "healed"
     HOST_REBOOTED = "host_rebooted"
+    WAIT_OVER = "wait_over"
 
     # Guards: what can forbid an action, in the order in which they are asked.
     HOLD = "hold"

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The healer of one service: observe → decide → act → record. It never waits; its driver calls it when something has ended or is due.
 
-An event is durable before its action starts, and the state before both, so that it can be killed after any line and taken up again.
+An event is durable before the state that follows from it, and both before the action, so that it can be killed after any line.
 """
 
 from __future__ import annotations
@@ -212,6 +212,10 @@ class Healer:
                 decision = self._second_thought(decision, now)
             if decision.do is Do.WAIT or known_block(decision, self.memory):
                 break
+            if decision.do is Do.RECOVER and self._desk.take(self.name, "closing the incident of") is not None:
+                # Another healer may be about to say so at this moment; an incident is closed once.
+                decision = Decision(Do.WAIT, detail="healthy; waiting for who acts on it just now", until=now + RELOOK)
+                break
             self._do(decision, facts, now)
         else:
             decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
@@ -236,7 +240,8 @@ class Healer:
     def _notice(self, facts: Facts, now: float) -> None:
         if facts.dead or self.watch.observed:
             shown = published(self.memory, facts)
-            self.memory = noticed(self.memory, shown, now)
+            if shown is not health.State.NOT_READY or facts.verdict.unready is not None:
+                self.memory = noticed(self.memory, shown, now)
             if (shown is health.State.DEGRADED) is not self._degraded:
                 self._degraded = not self._degraded
                 if self._degraded:
@@ -244,6 +249,8 @@ class Healer:
 
     def _do(self, decision: Decision, facts: Facts, now: float) -> None:
         if decision.do in BEGINNINGS and (not self._permit.take(now) or self._overtaken()):
+            return
+        if decision.do is Do.RECOVER and self._overtaken():
             return
         if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
             self._permit.yielded = True

@@ -5,69 +5,30 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import replace
-from typing import Any, List, NamedTuple, Tuple
+from typing import Tuple
 
-from .._core.contract import ceiling, load_json, parse_services, parse_watchdog
-from .._core.errors import ContractError, Problem, SelfhealError
-from .._core.loading import MOST_BYTES
+from .._core.contract import ceiling, parse_watchdog
+from .._core.errors import ContractError, Problem
 from .._core.model import Service, WatchdogConfig
+from .._engine.etc import DEFAULT_ETC, Etc, Unreadable, chosen, load_services, read_json
 
-DEFAULT_ETC = "/etc/selfheal"
 ENVIRONMENT = "SELFHEAL_ETC"
-
-
-class Etc(NamedTuple):
-    """Where things lie below the configuration's directory."""
-
-    path: str
-
-    @property
-    def watchdog(self) -> str:
-        return os.path.join(self.path, "watchdog.json")
-
-    @property
-    def contracts(self) -> str:
-        return os.path.join(self.path, "contracts.json")
-
-    @property
-    def hold(self) -> str:
-        return os.path.join(self.path, "hold")
-
-
-class Unreadable(SelfhealError):
-    """A file that is there could not be read; names it and the cause."""
-
-
-def read_json(path: str) -> Any:
-    """Decode a JSON file or pipe of at most 1 MB. Raises ContractError where there is none or it is no JSON, Unreadable."""
-    try:
-        with open(path, "rb") as source:
-            data = source.read(MOST_BYTES + 1)
-    except FileNotFoundError as error:
-        message = "there is no such file; give its path, or write it with the role faultline.selfheal.watchdog"
-        raise ContractError(path, [Problem("", message)]) from error
-    except IsADirectoryError as error:
-        raise ContractError(path, [Problem("", "is a directory; give the file's path")]) from error
-    except OSError as error:
-        raise Unreadable("reading %s: %s" % (path, error.strerror or error)) from error
-    return load_json(data, path)
 
 
 def load_watchdog(etc: Etc) -> WatchdogConfig:
     """The host's configuration. Raises ContractError, Unreadable."""
-    config = parse_watchdog(read_json(etc.watchdog), etc.watchdog)
+    return load_configuration(etc.watchdog)
+
+
+def load_configuration(path: str) -> WatchdogConfig:
+    """A configuration from a file. Raises ContractError, Unreadable."""
+    config = parse_watchdog(read_json(path), path)
     if not loopback(config.listen[0]) and config.token_file is None:
         message = "%s is no loopback address, and without a token everybody could read; add token_file, or listen on 127.0.0.1"
-        raise ContractError(etc.watchdog, [Problem("listen", message % config.listen[0])])
+        raise ContractError(path, [Problem("listen", message % config.listen[0])])
     return config
-
-
-def load_services(path: str) -> Tuple[Service, ...]:
-    """Contracts from a file. Raises ContractError, Unreadable."""
-    return parse_services(read_json(path), path)
 
 
 def capped(services: Tuple[Service, ...], config: WatchdogConfig) -> Tuple[Service, ...]:
@@ -88,14 +49,16 @@ def loopback(host: str) -> bool:
             return False
 
 
-def chosen(services: Tuple[Service, ...], names: List[str], where: str) -> Tuple[Service, ...]:
-    """Those of that name, in the order of the contracts; all when none is named. Raises ContractError for unknown ones."""
-    known = [service.name for service in services]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        problems = [Problem("", "there is no service %s; known: %s" % (name, ", ".join(known) or "none")) for name in unknown]
-        raise ContractError(where, problems)
-    return tuple(service for service in services if not names or service.name in names)
-
-
-__all__ = ["DEFAULT_ETC", "ENVIRONMENT", "Etc", "Unreadable", "capped", "chosen", "load_services", "load_watchdog", "loopback", "read_json"]
+__all__ = [
+    "DEFAULT_ETC",
+    "ENVIRONMENT",
+    "Etc",
+    "Unreadable",
+    "capped",
+    "chosen",
+    "load_configuration",
+    "load_services",
+    "load_watchdog",
+    "loopback",
+    "read_json",
+]

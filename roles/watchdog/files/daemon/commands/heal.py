@@ -9,32 +9,16 @@ Mode, cooldown and backoff do not bind it; holds, leases and budgets do, unless 
 from __future__ import annotations
 
 import argparse
-import time
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
-from ..._core.decide import Do
 from ..._core.guards import GUARDS
-from ..._core.health import State
-from ..._core.incident import Phase
-from ..._core.model import Service
 from ..._core.reasons import Reason
-from ..._core.times import format_time
-from ..._engine import explain
-from ..._engine.engine import Engine
-from ..._engine.healer import Healer
+from ..._engine.once import LONGEST, Ending, Once, Step, Tape
+from ..._engine.person import owner
 from ..._engine.ports import Records
+from ..._host import Host
 from .. import exits, output
 from ..config import Etc, chosen, load_services, load_watchdog
-from ..ledger import Ledger
-from ..person import owner
-
-LONGEST = 600.0
-LOOK_EVERY = 0.25
-"""Seconds between two looks at whether everything is settled; the engine itself waits for nothing."""
-PASSING = frozenset((
-    Reason.LEASE_HELD, Reason.NOT_STARTED, Reason.MAINTENANCE, Reason.DEPENDENCY_DOWN, Reason.STORM, Reason.COOLDOWN, Reason.BACKOFF,
-))
-"""Blocks that pass by themselves: they are waited for. The others need a person."""
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -43,7 +27,11 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     wait = "give up waiting after so many seconds (default: %g)" % LONGEST
     parser.add_argument("--wait", type=_seconds, default=LONGEST, metavar="S", help=wait)
     parser.add_argument(
-        "--override", action="append", default=[], choices=[reason.value for reason, _guard in GUARDS], metavar="REASON",
+        "--override",
+        action="append",
+        default=[],
+        choices=[reason.value for reason, _guard in GUARDS],
+        metavar="REASON",
         help="lift one guard by its reason, such as hold or budget_spent; recorded with your name; may be given more than once",
     )
     parser.add_argument("--json", action="store_true", help="print incidents, steps and summary as JSON")
@@ -72,118 +60,47 @@ def run(args: argparse.Namespace) -> int:
     path = args.contracts or etc.contracts
     services = chosen(load_services(path), args.service, path)
     override = frozenset(Reason(name) for name in args.override)
-    tale = Tale(shown=not args.json)
     with LocalHost() as host:
-        site = Site(etc.path, config, host, source="operator", wrap=tale.listen)
+        heard = Heard(host, sorted(args.override), shown=not args.json)
+        site = Site(etc.path, config, host, source="operator", wrap=heard.listen)
         try:
-            healing = Healing(site, services, override, tale)
-            outcomes = healing.run(args.wait)
+            endings = Once(site, heard.tape, services, override).run(args.wait)
         finally:
             site.timeline.close()
+    found = [_shown(ending) for ending in endings]
     if args.json:
-        output.emit({"incidents": tale.steps, "results": outcomes, "summary": _summary(outcomes)})
+        output.emit({"incidents": heard.steps, "results": found, "summary": _summary(found)})
     else:
-        rows = [[each["name"], each["outcome"], each["reason"] or "-", each["detail"]] for each in outcomes]
+        rows = [[each["name"], each["outcome"], each["reason"] or "-", each["detail"]] for each in found]
         output.table(["service", "outcome", "reason", "what"], rows)
-    return _status(outcomes)
+    return _status(found)
 
 
-class Tale:
-    """What was done, as it is done."""
+class Heard:
+    """What was done, shown as it is done. `tape` is there once the site is."""
 
-    def __init__(self, shown: bool) -> None:
+    tape: Tape
+
+    def __init__(self, host: Host, override: List[str], shown: bool) -> None:
         self.steps: List[Dict[str, Any]] = []
+        self._host = host
+        self._override: Optional[Dict[str, Any]] = {"owner": owner(), "reasons": override} if override else None
         self._shown = shown
 
     def listen(self, records: Records) -> Records:
-        return Ledger(records, self._told)
+        self.tape = Tape(records, self._host, self._override, self._told)
+        return self.tape
 
-    def _told(self, type: str, service: Optional[str], data: Dict[str, Any]) -> None:
-        at = format_time(time.time())
-        self.steps.append({"timestamp": at, "service": service, "type": type, "data": data})
+    def _told(self, step: Step) -> None:
+        self.steps.append({"timestamp": step.at, "service": step.service, "type": step.type, "data": dict(step.data)})
         if self._shown:
-            output.say(output.printable("  ".join([at, service or "-", type] + output.pairs(data))))
-
-    def of(self, service: str, *types: str) -> bool:
-        return any(step["service"] == service and step["type"] in types for step in self.steps)
+            output.say(output.printable("  ".join([step.at, step.service or "-", step.type] + output.pairs(step.data))))
 
 
-class Healing:
-    """The healers of one run, until each is settled."""
-
-    def __init__(self, site: Any, services: Tuple[Service, ...], override: FrozenSet[Reason], tale: Tale) -> None:
-        self._host = site.host
-        self._tale = tale
-        self._had_incident = set()
-        self._refused: Dict[str, str] = {}
-        if override:
-            site.records.record("override", None, None, "operator", {"owner": owner(), "reasons": sorted(each.value for each in override)})
-        healers: List[Healer] = []
-        for service in services:
-            problem = _unsupported(service)
-            if problem is not None:
-                self._refused[service.name] = problem
-            else:
-                healers.append(site.healer(service, operated=True, override=override))
-        self._engine = Engine(self._host, healers)
-        for healer in healers:
-            if healer.memory.incident is not None:
-                self._had_incident.add(healer.name)
-
-    def run(self, wait: float) -> List[Dict[str, Any]]:
-        """Turn the engine until every service is settled, or `wait` seconds are over. Leases are given back in any case."""
-        end = self._host.monotonic() + wait
-        try:
-            while self._host.monotonic() < end and any(self._outcome(healer) is None for healer in self._engine.healers):
-                self._engine.spin(min(end, self._host.monotonic() + LOOK_EVERY))
-            found = [self._result(healer) for healer in self._engine.healers]
-        finally:
-            for healer in list(self._engine.healers):
-                self._engine.remove(healer)
-        for name, problem in self._refused.items():
-            found.append({"name": name, "outcome": "blocked", "state": "unknown", "reason": "unsupported", "detail": problem})
-        return found
-
-    def _outcome(self, healer: Healer) -> Optional[str]:
-        """How it ended; None while it goes on."""
-        incident, decision = healer.memory.incident, healer.decision
-        if decision.do is Do.BLOCK and decision.reason not in PASSING:
-            return "blocked"
-        if incident is not None:
-            self._had_incident.add(healer.name)
-            if decision.reason is Reason.READINESS_FAILED:
-                return "untouched"
-            return "escalated" if incident.phase is Phase.ESCALATED else None
-        state = healer.state
-        if healer.name in self._had_incident:
-            return "recovered"
-        if state is State.STOPPED:
-            return "untouched"
-        if state in (State.HEALTHY, State.DEGRADED) and self._answered(healer):
-            return "recovered" if self._tale.of(healer.name, "start") else "untouched"
-        asked = all(tally.runs > 0 for tally in healer.watch.tally.values())
-        return "unknown" if asked and not healer.watch.observed and not healer.acting else None
-
-    @staticmethod
-    def _answered(healer: Healer) -> bool:
-        """Has every probe that is asked now answered well? A first good one beside one not yet asked proves little."""
-        return all(tally.good > 0 for name, tally in healer.watch.tally.items() if _role(healer, name) != "startup")
-
-    def _result(self, healer: Healer) -> Dict[str, Any]:
-        answer = explain.now(healer)
-        outcome = self._outcome(healer) or "unfinished"
-        return {"name": healer.name, "outcome": outcome, "state": answer["state"], "reason": answer["reason"], "detail": answer["sentence"]}
-
-
-def _role(healer: Healer, name: str) -> str:
-    probe = healer.service.probe(name)
-    return probe.role if probe is not None else ""
-
-
-def _unsupported(service: Service) -> Optional[str]:
-    from ..._engine.resources import unsupported
-
-    return unsupported(service)
+def _shown(ending: Ending) -> Dict[str, Any]:
+    return {
+        "name": ending.name, "outcome": ending.outcome, "state": ending.state, "reason": ending.reason, "detail": ending.detail,
+    }
 
 
 def _summary(outcomes: List[Dict[str, Any]]) -> Dict[str, int]:
