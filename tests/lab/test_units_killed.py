@@ -32,7 +32,7 @@ def milliseconds(bed: Any, unit: str) -> float:
 
 
 def test_killed_and_nothing_else_restarts_it(bed: Any, record_property: Any) -> None:
-    """C10 kill -9 of a unit without Restart=: seen at once, started once, proven, timed."""
+    """Kill -9 of a unit without Restart=: seen at once, started once, proven, timed."""
     bed.watch(bed.unit("web"))
     old = bed.pid("web")
     took = milliseconds(bed, "web")
@@ -73,7 +73,7 @@ def test_hangs(bed: Any) -> None:
 
 
 def test_crash_loop(bed: Any) -> None:
-    """C2 systemd's own restarts come first; after its start limit every attempt resets it once, then a person is told."""
+    """C22 C25 systemd's own restarts come first; after its start limit every attempt resets it once, then a person is told."""
     web = bed.unit("web", "Restart=on-failure", "RestartSec=50ms", kind="exec")
     web["ladder"] = [{"rung": "restart", "attempts": 2, "timeout": 10}]
     bed.watch(web)
@@ -90,7 +90,7 @@ def test_crash_loop(bed: Any) -> None:
 
 
 def test_dies_some_time_after_every_start(bed: Any) -> None:
-    """C3 a service that lives for a while after each start climbs on instead of starting over, and ends with a page."""
+    """C36 a service that lives for a while after each start climbs on instead of starting over, and ends with a page."""
     web = bed.unit("web", options="--dies-after 4")
     web["ladder"] = [{"rung": "restart", "attempts": 2, "timeout": 10}]
     bed.watch(web)

@@ -13,7 +13,7 @@ LOCK = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'r+'); fcntl
 
 
 def test_what_an_admin_stopped_stays_stopped(bed: Any) -> None:
-    """C1 systemctl stop, also of a service that ends badly when told to; started again, it is watched as before."""
+    """C01 systemctl stop, also of a service that ends badly when told to; started again, it is watched as before."""
     badly = bed.unit("badly", "ExecStopPost=/bin/true", options="")
     bed.write("/usr/local/lib/systemd/system/badly.service.d/stop.conf", "[Service]\nKillSignal=SIGQUIT\nSuccessExitStatus=\n")
     bed.sh("systemctl daemon-reload")
@@ -31,7 +31,7 @@ def test_what_an_admin_stopped_stays_stopped(bed: Any) -> None:
 
 
 def test_masked(bed: Any) -> None:
-    """C1 a masked unit is not started, whatever became of its process; unmasked and started by a person it is watched again."""
+    """C01 a masked unit is not started, whatever became of its process; unmasked and started by a person it is watched again."""
     bed.watch(bed.unit("web"))
     bed.sh("systemctl mask --quiet web")
     bed.kill("web")
@@ -43,7 +43,7 @@ def test_masked(bed: Any) -> None:
 
 
 def test_packages_being_changed(bed: Any) -> None:
-    """C7 while the package manager holds its lock nothing is started; the block says who, and it is healed right after."""
+    """While the package manager holds its lock nothing is started; the block says who, and it is healed right after."""
     bed.watch(bed.unit("web"))
     bed.sh("systemd-run --quiet --unit=upgrade python3 -I -c \"%s\"" % LOCK)
     time.sleep(1.2)
@@ -72,7 +72,7 @@ def test_red_button(bed: Any) -> None:
 
 
 def test_broken_contract_on_reload(bed: Any) -> None:
-    """C40 a contract that is broken is refused by name, and the old one stays in force."""
+    """A contract that is broken is refused by name, and the old one stays in force."""
     bed.watch(bed.unit("web"))
     bed.write("/etc/selfheal/contracts.json", '{"services": [{"name": "web", "resource": {"unti": "web.service"}}]}')
     bed.sh("systemctl reload selfheal-watchdog")

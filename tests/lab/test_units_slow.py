@@ -11,7 +11,7 @@ LADDER = [{"rung": "restart", "attempts": 3, "timeout": 2}, {"rung": "page"}]
 
 
 def test_a_slow_starter_is_not_cut(bed: Any) -> None:
-    """C5 the attempt's window of 2 s is extended while the unit's start job of 8 s is pending: one start, no second one."""
+    """C32 the attempt's window of 2 s is extended while the unit's start job of 8 s is pending: one start, no second one."""
     bed.watch({**bed.unit("web", options="--slow-start 8"), "ladder": LADDER})
     bed.kill("web")
     bed.event("recover", within=30)
@@ -20,7 +20,7 @@ def test_a_slow_starter_is_not_cut(bed: Any) -> None:
 
 
 def test_a_slow_stopper_is_not_killed(bed: Any) -> None:
-    """C6 TERM, then its TimeoutStopSec=: the stop of 8 s ends by itself, is asked for once, and no KILL comes from us."""
+    """TERM, then its TimeoutStopSec=: the stop of 8 s ends by itself, is asked for once, and no KILL comes from us."""
     bed.watch({**bed.unit("web", options="--slow-stop 8"), "ladder": LADDER})
     old = bed.pid("web")
     bed.sh("touch /srv/web/bad; (sleep 6; rm /srv/web/bad) >/dev/null 2>&1 &")

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def test_killed_in_the_middle_of_an_incident(bed: Any) -> None:
-    """C11 C37 systemd brings it back; the same incident goes on with the next attempt and the same failure_time."""
+    """C37 systemd brings it back; the same incident goes on with the next attempt and the same failure_time."""
     web = {**bed.unit("web"), "ladder": [{"rung": "restart", "attempts": 3, "timeout": 3}]}
     bed.watch(web)
     bed.sh("touch /srv/web/bad")
@@ -25,7 +25,7 @@ def test_killed_in_the_middle_of_an_incident(bed: Any) -> None:
 
 
 def test_killed_in_the_middle_of_a_start_job(bed: Any) -> None:
-    """C38 the job that it had begun goes on in systemd; the one that comes back waits for it and starts nothing beside it."""
+    """The job that it had begun goes on in systemd; the one that comes back waits for it and starts nothing beside it."""
     bed.watch(bed.unit("web", options="--slow-start 5"))
     bed.kill("web")
     bed.event("start")
@@ -45,7 +45,7 @@ def test_hangs(bed: Any) -> None:
 
 
 def test_a_process_of_its_own_lives_in_a_unit_of_its_own(bed: Any) -> None:
-    """A process resource runs as a transient unit: stopping and killing the watchdog does not touch it; killed, it is started again."""
+    """C11 a process resource runs as a transient unit: stopping and killing the watchdog does not touch it; killed, it is started again."""
     argv = ["/usr/bin/python3", "-I", "/usr/local/lib/lab-service.py", "/srv/own", "8090"]
     own = {**bed.contract("own", 8090), "resource": {"process": {"argv": argv, "user": "nobody", "stop_timeout": 3}}}
     bed.sh("install -d -o nobody /srv/own")

@@ -37,6 +37,10 @@ _RESET_HOLDS = 600.0
 _FRESH = 0.25
 """A start that follows a look within so many seconds does not ask again: a dead service waits for it."""
 SEARCHED = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+INVOCATIONS = "/run/systemd/units"
+"""Where systemd keeps a link ``invocation:<unit>`` for every unit that runs."""
+_RESTS = 30.0
+"""So long a unit that was found stopped, and has no such link since, is not asked about again."""
 _TYPES = ("service", "socket", "target", "mount", "automount", "swap", "timer", "path", "slice", "scope", "device")
 
 Told = Dict[str, str]
@@ -71,6 +75,7 @@ class UnitActuator(Actuator):
         self._boot_id = boot_id
         self._root = os.geteuid() == 0 if root is None else root
         self._last: Tuple[float, Told] = (-math.inf, {})
+        self._rests: Tuple[float, Optional[Presence]] = (-math.inf, None)
         self._mark = os.path.join(run_dir, "units", "%s.reset" % self.name.replace("/", "-"))
 
     # -- looking
@@ -82,6 +87,18 @@ class UnitActuator(Actuator):
         return None if broken is None or broken.masked else broken.text
 
     def look(self) -> Work[Presence]:
+        since, stopped = self._rests
+        if stopped is not None and time.monotonic() - since < _RESTS and not self._runs():
+            return stopped
+        found = self._remember_reset((yield from self._look()))
+        self._rests = (time.monotonic(), found if found.state is State.STOPPED and not self._runs() else None)
+        return found
+
+    def _runs(self) -> bool:
+        """Whether it may have been started: only a link that is missing where links are kept says no."""
+        return os.path.lexists(os.path.join(INVOCATIONS, "invocation:" + self.name)) or not os.path.isdir(INVOCATIONS)
+
+    def _look(self) -> Work[Presence]:
         until = time.monotonic() + _SYSTEMD_LATE
         while True:
             told = yield from self._show()
@@ -91,7 +108,7 @@ class UnitActuator(Actuator):
             by_job = yield from self._stopped_by_job(told)
             found = unit_state.presence(told, self._boot_id, time.monotonic(), by_job)
             if not (told["ActiveState"] == "active" and found.state is State.STARTING) or time.monotonic() > until:
-                return self._remember_reset(found)
+                return found
             yield Timed(Pause(), 0.005)
 
     def _show(self) -> Work[Union[Told, Outcome]]:

@@ -83,7 +83,7 @@ def test_a_look_is_one_question(host, stand_in):
 
 @pytest.mark.parametrize("journal, state", [('{"JOB_TYPE":"stop"}', State.STOPPED), ("", State.GONE)])
 def test_the_journal_tells_a_stop_from_a_crash(host, stand_in, journal, state):
-    """C1 a service that ends badly when an admin stops it stays stopped; without a stop job on the journal it crashed."""
+    """C01 a service that ends badly when an admin stops it stays stopped; without a stop job on the journal it crashed."""
     stand_in.stands("stopped-badly")
     (stand_in.folder / "journal").write_text(journal, encoding="ascii")
     assert state is drive(host, stand_in.actuator().look()).state
@@ -111,14 +111,14 @@ def test_start(host, stand_in):
 
 @pytest.mark.parametrize("case, status", [("running", "ok"), ("auto-restart", "ok"), ("activating", "ok"), ("stopping", "unknown")])
 def test_start_beside_something(host, stand_in, case, status):
-    """C4 what runs, or is being started or stopped by systemd, gets no second job."""
+    """C02 what runs, or is being started or stopped by systemd, gets no second job."""
     stand_in.stands(case)
     assert (status, []) == (drive(host, stand_in.actuator().start()).status, stand_in.verbs)
 
 
 @pytest.mark.parametrize("verb", ["start", "restart"])
 def test_the_start_limit_is_lifted_once(host, stand_in, verb):
-    """C2 a refused start is followed by one reset-failed and one more start, and no third."""
+    """C22 a refused start is followed by one reset-failed and one more start, and no third."""
     stand_in.stands("start-refused")
     stand_in.on(verb, "exit 1")
     stand_in.on("start", "exit 1")
@@ -138,7 +138,7 @@ def test_a_start_that_ran_and_failed_is_not_repeated(host, stand_in):
 
 
 def test_killed_after_the_reset(host, stand_in):
-    """C37 cut off between reset-failed and start, the unit looks stopped well; the mark tells, until it runs again."""
+    """Cut off between reset-failed and start, the unit looks stopped well; the mark tells, until it runs again."""
     stand_in.stands("start-refused")
     stand_in.on("start", "exit 1")
     work, actuator = stand_in.actuator().start(), stand_in.actuator()
@@ -161,7 +161,7 @@ def test_killed_after_the_reset(host, stand_in):
 
 
 def test_restart_is_proven_by_a_new_instance(host, stand_in):
-    """A restart that systemd calls done while the same instance stands is none."""
+    """C08 a restart that systemd calls done while the same instance stands is none."""
     stand_in.stands("running")
     outcome = drive(host, stand_in.actuator().restart())
     assert ("bad", ["restart"]) == (outcome.status, stand_in.verbs)
@@ -181,7 +181,7 @@ def test_started_and_ended_at_once(host, stand_in):
 
 
 def test_restart_waits_for_a_pending_job(host, stand_in, monkeypatch):
-    """C4 no job is queued behind another one; and what an admin's stop job has ended is not started again."""
+    """C02 no job is queued behind another one; and what an admin's stop job has ended is not started again."""
     monkeypatch.setattr(systemd, "_PENDING_POLL", 0.05)
     stand_in.stands("stopping")
     work = stand_in.actuator().restart()
@@ -266,3 +266,27 @@ def test_a_start_right_after_a_look_asks_once(host, stand_in):
     stand_in.stands("running", InvocationID="fresh")
     assert "ok" == drive(host, actuator.start()).status
     assert ["show", "start", "show"] == (stand_in.folder / "calls").read_text(encoding="ascii").split()
+
+
+def test_what_is_stopped_costs_nothing(host, stand_in, tmp_path, monkeypatch):
+    """A stopped unit is asked about again only when systemd has a link for it, or after a while."""
+    links = tmp_path / "units"
+    monkeypatch.setattr(systemd, "INVOCATIONS", str(links))
+    actuator, calls = stand_in.actuator(), stand_in.folder / "calls"
+
+    def looks(times):
+        found = [drive(host, actuator.look()).state for _look in range(times)]
+        return found[-1], len(calls.read_text(encoding="ascii").split())
+
+    stand_in.stands("stopped")
+    assert (State.STOPPED, 2) == looks(2), "where no links are kept it is asked every time"
+    links.mkdir()
+    assert (State.STOPPED, 3) == looks(4)
+    stand_in.stands("running")
+    (links / "invocation:plain.service").symlink_to("4711")
+    assert (State.RUNNING, 5) == looks(2)
+    (links / "invocation:plain.service").unlink()
+    stand_in.stands("stopped")
+    assert (State.STOPPED, 6) == looks(3)
+    monkeypatch.setattr(systemd, "_RESTS", 0.0)
+    assert (State.STOPPED, 8) == looks(2)

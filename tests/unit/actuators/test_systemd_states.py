@@ -75,7 +75,7 @@ def test_every_recorded_state_is_in_the_table():
 
 @pytest.mark.parametrize("version, name", ALL)
 def test_what_stands_there(version, name):
-    """C1 C2 each state of a real systemd becomes the presence that the design asks for, with the reason in words."""
+    """Each state of a real systemd becomes the presence that the design asks for, with the reason in words."""
     found = presence(version, name)
     assert (MEANING[name][0], True) == (found.state, MEANING[name][1] in found.detail), found
 
@@ -93,7 +93,7 @@ def test_when_the_journal_is_asked(version, name):
 @pytest.mark.parametrize("version", CASES)
 @pytest.mark.parametrize("name", sorted(ASKED))
 def test_a_stop_job_that_ended_badly(version, name):
-    """C1 a stop job on the journal makes a failed unit one that was stopped on purpose."""
+    """C01 a stop job on the journal makes a failed unit one that was stopped on purpose."""
     assert State.STOPPED is presence(version, name, stopped_by_job=True).state
 
 
@@ -151,7 +151,7 @@ def test_what_is_no_time_span(text):
 
 
 def test_infinite_limits_are_bounded():
-    """A unit without time limits is waited for for a bounded time all the same."""
+    """C24 a unit without time limits is waited for for a bounded time all the same."""
     assert unit_state.FOREVER + 90 == unit_state.bounded(told("252", "once"), "TimeoutStartUSec", "TimeoutStopUSec")
     assert 2 * unit_state.FOREVER == unit_state.bounded({}, "TimeoutStartUSec", "TimeoutStopUSec")
 

@@ -50,7 +50,7 @@ def test_nothing_goes_on(tmp_path, lock):
 
 
 def test_packages_are_being_changed(tmp_path, lock):
-    """C7 whoever holds the package manager's lock is named, and nothing of the lock is touched."""
+    """Whoever holds the package manager's lock is named, and nothing of the lock is touched."""
     with Holder(lock, "LOCK_EX") as pid:
         assert "packages are being changed: apt holds %s (pid %d)" % (lock, pid) == state(tmp_path, lock).why(0.0)
     assert state(tmp_path, lock).why(0.0) is None
