@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from .._core.decide import Decision, Do
 from .._core.guards import Facts
@@ -13,9 +13,7 @@ from .._core.incident import Incident
 from .._core.memory import Memory
 from .._core.reasons import Reason
 from .._core.times import format_time as iso
-
-if TYPE_CHECKING:
-    from .healer import Healer
+from .standing import Standing
 
 
 class Event(NamedTuple):
@@ -32,13 +30,13 @@ SOURCES = {
 }
 
 
-def of(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def of(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     """The events of one decision, in order; `before` is the memory it was taken on."""
     make = _MAKE.get(decision.do)
     return make(healer, decision, before, facts, now) if make is not None else []
 
 
-def _opened(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _opened(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     incident = _of(healer)
     data: Dict[str, Any] = {
         "failure_time": iso(incident.failure_time),
@@ -58,7 +56,7 @@ def _opened(healer: Healer, decision: Decision, before: Memory, facts: Facts, no
     return [Event("failure", incident.id, SOURCES.get(incident.cause, healer.source), data)]
 
 
-def _attempted(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _attempted(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     incident = _of(healer)
     data: Dict[str, Any] = {"attempt": decision.number, "reason": str(decision.reason), "rung": decision.rung, "window": decision.window}
     if decision.retry:
@@ -71,11 +69,11 @@ def _attempted(healer: Healer, decision: Decision, before: Memory, facts: Facts,
     return [Event("start" if starts else str(decision.rung), incident.id, healer.source, data)]
 
 
-def _first_start(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _first_start(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     return [Event("start", None, healer.source, {"reason": str(decision.reason), "rung": decision.rung, "attempt": 0})]
 
 
-def _recovered(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _recovered(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     incident = before.incident
     if incident is None or decision.since is None:
         return []
@@ -94,7 +92,7 @@ def _recovered(healer: Healer, decision: Decision, before: Memory, facts: Facts,
     return found
 
 
-def _paged(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _paged(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     incident = _of(healer)
     if before.incident is None or before.incident.paged is not None:
         return []
@@ -106,7 +104,7 @@ def _paged(healer: Healer, decision: Decision, before: Memory, facts: Facts, now
     return [Event("page", incident.id, healer.source, data)]
 
 
-def _blocked(healer: Healer, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
+def _blocked(healer: Standing, decision: Decision, before: Memory, facts: Facts, now: float) -> List[Event]:
     found: List[Event] = []
     incident = healer.memory.incident
     if before.blocked != str(decision.reason):
@@ -119,7 +117,7 @@ def _blocked(healer: Healer, decision: Decision, before: Memory, facts: Facts, n
     return found
 
 
-def _of(healer: Healer) -> Incident:
+def _of(healer: Standing) -> Incident:
     incident = healer.memory.incident
     if incident is None:
         raise ValueError("%s: an event about an incident while none is open" % healer.name)
@@ -130,7 +128,7 @@ def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
 
 
-_MAKE: Dict[Do, Callable[[Healer, Decision, Memory, Facts, float], List[Event]]] = {
+_MAKE: Dict[Do, Callable[[Standing, Decision, Memory, Facts, float], List[Event]]] = {
     Do.OPEN: _opened,
     Do.ATTEMPT: _attempted,
     Do.FIRST_START: _first_start,

@@ -8,36 +8,33 @@ An event is durable before the state that follows from it, and both before the a
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import Any, Callable, Dict, FrozenSet, Optional
+from typing import Any, Callable, Dict, FrozenSet, Optional, Tuple
 
 from .._actuators.base import Actuator, Instance, Presence, State
 from .._core import health
 from .._core.apply import action_ended, apply, noticed, published
 from .._core.decide import Decision, Do, decide
 from .._core.guards import Facts
-from .._core.memory import NOTHING, Memory
+from .._core.memory import Memory
 from .._core.model import Probe, Service
 from .._core.reasons import Reason
-from .._host import Handle, Host, Outcome, Step
+from .._host import Host, Outcome, Step
 from . import events
-from .job import Job, broken_action, broken_look
+from .job import Job, broken_action
 from .keeper import Keeper
 from .permit import Permit, known_block
 from .ports import Desk, Records
+from .standing import RELOOK, Standing
 from .surroundings import Surroundings, Wiring, serving
 from .watch import Watch
 
-RELOOK = 0.25
-RELOOK_GONE = 1.0
-RELOOK_STOPPED = 5.0
 BEGINNINGS = frozenset((Do.ATTEMPT, Do.FIRST_START))
 SETTLED = 64
 """More decisions than this in one turn mean that two of them undo each other; the turn ends and says so."""
 
 
-class Healer:
+class Healer(Standing):
     """One service's healer. `wake`: when it next wants a turn (monotonic seconds). `busy`: an action is under way, not to be cut off.
 
     `leaving`: no action is begun any more."""
@@ -58,34 +55,18 @@ class Healer:
         source: str = "watchdog",
         wiring: Optional[Wiring] = None,
     ) -> None:
+        watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase)
+        super().__init__(service.name, source, host, actuator, desk, watch, delay)
         self.service = service
-        self.name = service.name
-        self.memory: Memory = NOTHING
         self.decision: Decision = Decision(Do.WAIT, detail="not looked at yet")
-        self.presence: Presence = Presence(State.UNKNOWN)
-        self.instance: Optional[Instance] = None
-        self.watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase)
-        self.wake = -math.inf
-        self.source = source
         self.busy = False
         self.leaving = False
-        self._host = host
-        self._actuator = actuator
-        self._desk = desk
         self._records = records
         self._operated = operated
         self._override = override
-        self._delay = delay
         self._jitter = jitter
-        self._job: Optional[Job[Any]] = None
-        self._death: Optional[Handle] = None
-        self._dead_since: Optional[float] = None
         self._permit = Permit(service, desk, operated, override)
-        self._relook_at = math.inf
-        self._looked_at = -math.inf
-        self._until = -math.inf
-        self._saved_failing: Optional[float] = None
-        self._restored: Optional[Dict[str, health.ProbeHealth]] = None
+        self._saved: Tuple[Optional[float], Optional[bool]] = (None, self.watch.verdict.started)
         self._deferred = False
         self._degraded = False
         self._keeper = Keeper(service, host, records, source)
@@ -108,25 +89,6 @@ class Healer:
             self._advance(now)
         self.watch.start_due(now)
         self.wake = min(self.watch.wake, self._until, self._relook_at, self.around.wake)
-
-    def nudge(self) -> None:
-        """Somebody has said something: decide anew at the next turn."""
-        self._until = -math.inf
-        self.wake = -math.inf
-
-    def look_again(self) -> None:
-        """Something may have happened to what stands there."""
-        if self._job is None:
-            self._relook_at = -math.inf
-        self.nudge()
-
-    def ended(self, handle: Handle) -> None:
-        """The watched instance is gone, or the watch over it ended otherwise: look once."""
-        if handle is self._death:
-            self._death = None
-            self._dead_since = handle.ended
-            if self._job is None:
-                self._look()
 
     def stop(self) -> None:
         """Let go of everything that is under way here; what was begun outside goes on."""
@@ -221,7 +183,7 @@ class Healer:
             decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
         self.decision = decision
         self._until = self._permit.ask_again(decision, now)
-        self._remember_failing(now)
+        self._remember()
         self.around.move_traffic(self._facts(now), now)
 
     def _second_thought(self, decision: Decision, now: float) -> Decision:
@@ -302,68 +264,6 @@ class Healer:
         self._save()
         self._look()
 
-    # -- what stands there -----------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        self._relook_at = math.inf
-        self._job = Job(self._host, self._actuator.look(), self, self._seen, broken_look)
-        self._job.begin()
-
-    def _seen(self, presence: Presence) -> None:
-        now = self._host.monotonic()
-        self._job = None
-        self.presence = presence
-        self._looked_at = now
-        self.nudge()
-        if presence.again is not None:
-            self._relook_at = now + presence.again
-        if presence.state is State.RUNNING and presence.instance is not None:
-            self._found(presence.instance, now)
-            return
-        if presence.state in (State.STARTING, State.STOPPING, State.UNKNOWN):
-            if presence.again is None:
-                self._relook_at = now + (RELOOK_GONE if presence.state is State.UNKNOWN else RELOOK)
-            return
-        if self._desk.recheck is not None and presence.again is None:
-            # Somebody else may start it: another healer, or a person.
-            self._relook_at = now + (RELOOK_STOPPED if presence.state is State.STOPPED else RELOOK_GONE)
-        self._unwatch()
-        self.instance = None
-        if presence.state is State.GONE:
-            failing = self.watch.verdict.failing_since
-            self._dead_since = min(at for at in (self._dead_since, failing, now) if at is not None)
-        self.watch.suspend()
-        self.watch.reset()
-
-    def _found(self, instance: Instance, now: float) -> None:
-        """It runs: an instance we know, or a new one whose health begins afresh."""
-        known = self.instance.id if self.instance is not None else self.memory.instance
-        fresh = known != instance.id
-        self.instance = instance
-        self._dead_since = None
-        if self.memory.instance != instance.id:
-            self.memory = replace(self.memory, instance=instance.id)
-        elif self._restored is not None:
-            self.watch.restore(self._restored)
-        self._restored = None
-        if fresh or not self.watch.active:
-            delay = self._delay if self.memory.incident is None else 0.0
-            self.watch.begin(now, instance.since, fresh, delay)
-            self._delay = 0.0
-        if self._death is None or self._death.tag != instance.id:
-            self._unwatch()
-            step = self._actuator.watch(instance)
-            if step is not None:
-                self._death = self._host.start(step, math.inf, self)
-                self._death.tag = instance.id
-        if fresh:
-            self._save()
-
-    def _unwatch(self) -> None:
-        if self._death is not None:
-            self._host.cancel(self._death)
-            self._death = None
-
     # -- what is remembered ----------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
@@ -406,11 +306,12 @@ class Healer:
         source = self.source if type in ("blocked", "degrade") else "circuit_breaker"
         self._records.record(type, self.name, incident.id if incident is not None else None, source, data)
 
-    def _remember_failing(self, now: float) -> None:
-        """During an incident the start of an unbroken failure outlives this process too."""
-        failing = self.watch.verdict.failing_since
-        if self.memory.incident is not None and failing != self._saved_failing:
-            self._saved_failing = failing
+    def _remember(self) -> None:
+        """What outlives this process too: the start of an unbroken failure during an incident, and that a startup probe has passed."""
+        verdict = self.watch.verdict
+        failing = verdict.failing_since if self.memory.incident is not None else None
+        if (failing, verdict.started) != self._saved:
+            self._saved = failing, verdict.started
             self._save()
 
 

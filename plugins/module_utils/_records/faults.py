@@ -79,7 +79,7 @@ class Faults:
             return fault
 
     def _write(self, fault: Mapping[str, Any]) -> None:
-        whole = {"schema": SCHEMA, "boot_id": boot_id()}
+        whole: Dict[str, Any] = {"schema": SCHEMA, "boot_id": boot_id()}
         whole.update(fault)
         replace_file(self._path(whole["fault_id"]), json.dumps(whole, sort_keys=True).encode("utf-8"))
 

@@ -156,6 +156,19 @@ def find_end(descriptor: int, size: int) -> End:
     return End(0, None, size, problem)
 
 
+def last_head(found: List[Segment]) -> Optional[Head]:
+    """The last event of these segments; None when they hold none."""
+    for segment in reversed(found):
+        descriptor = open_segment(segment.path)
+        try:
+            end = find_end(descriptor, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
+        if end.line is not None:
+            return Head(parse(end.line)["seq"], digest(end.line))
+    return None
+
+
 def head(directory: str) -> Head:
     """The last whole event of a timeline, read without its lock. Raises RecordError."""
     for segment in reversed(segments(directory)):
@@ -183,6 +196,7 @@ __all__ = [
     "digest",
     "find_end",
     "head",
+    "last_head",
     "open_segment",
     "parse",
     "segment_path",

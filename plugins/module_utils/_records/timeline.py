@@ -21,7 +21,20 @@ from .._core.times import compact
 from .ballast import Ballast
 from .events import OWN_TYPES, Draft, EventRefused, draft
 from .files import cause, lock_file, make_directory, open_lock, sync_directory, write_new
-from .segments import RETENTION, SEGMENT_SIZE, ZEROS, Head, Segment, digest, find_end, open_segment, parse, segment_path, segments
+from .segments import (
+    RETENTION,
+    SEGMENT_SIZE,
+    ZEROS,
+    Head,
+    Segment,
+    digest,
+    find_end,
+    last_head,
+    open_segment,
+    parse,
+    segment_path,
+    segments,
+)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PENDING = ".pending"
@@ -369,7 +382,7 @@ class Timeline:
             total -= sizes[count]
             count += 1
         victims = older[:count]
-        last = self._last_of(victims)
+        last = last_head(victims)
         if last is None:
             return
         data = {
@@ -383,18 +396,6 @@ class Timeline:
         for segment in victims:
             os.unlink(segment.path)
         sync_directory(self.directory)
-
-    @staticmethod
-    def _last_of(victims: List[Segment]) -> Optional[Head]:
-        for segment in reversed(victims):
-            descriptor = open_segment(segment.path)
-            try:
-                end = find_end(descriptor, os.fstat(descriptor).st_size)
-            finally:
-                os.close(descriptor)
-            if end.line is not None:
-                return Head(parse(end.line)["seq"], digest(end.line))
-        return None
 
 
 __all__ = ["Timeline"]

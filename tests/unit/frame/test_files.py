@@ -23,7 +23,10 @@ MAY_SLEEP = {
     (LIBRARY + "/_records/files.py", "lock_file"),
     (DAEMON + "/commands/status.py", "run"),
     (DAEMON + "/commands/timeline.py", "_tail"),
+    ("plugins/modules/incident_follow.py", "look"),
 }
+# There /root is the home of a host that the tests make themselves.
+TEST_HOSTS = (("tests", "lab"), ("extensions", "molecule"))
 MAX_LINES = 400
 MAX_FUNCTION = 70
 
@@ -39,7 +42,8 @@ def test_every_file_carries_the_licence(committed: list[pathlib.Path], repositor
         relative = path.relative_to(repository).as_posix()
         if path.suffix in WITHOUT_HEADER or path.stat().st_size == 0 or relative == "LICENSE" or relative == "changelogs/changelog.yaml":
             continue
-        if relative.startswith("tests/sanity/ignore-"):  # ansible-test reads every line of these as an entry
+        # ansible-test reads every line of the first as an entry; the second are answers of other programs, as they came.
+        if relative.startswith("tests/sanity/ignore-") or "/recorded/" in relative:
             continue
         if SPDX not in "\n".join(text_of(path).splitlines()[:8]):
             missing.append(relative)
@@ -164,6 +168,6 @@ def test_nothing_committed_names_a_machine_or_an_open_end(committed: list[pathli
             continue
         for number, line in enumerate(text_of(path).splitlines(), 1):
             found = forbidden.search(line)
-            if found:
+            if found and not (found.group() == "/root/" + "." and path.relative_to(repository).parts[0:2] in TEST_HOSTS):
                 wrong.append("%s:%d: %s" % (path.relative_to(repository), number, found.group()))
     assert wrong == [], "\n" + "\n".join(wrong)
