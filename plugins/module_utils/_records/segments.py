@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -156,6 +157,43 @@ def find_end(descriptor: int, size: int) -> End:
     return End(0, None, size, problem)
 
 
+class Tail:
+    """What this process knows of the last segment; true as long as the file still has this identity and size."""
+
+    __slots__ = ("number", "path", "descriptor", "device", "inode", "size", "seq", "hash", "turn", "looked")
+
+    def __init__(self, number: int, path: str, descriptor: int, head: Head, turn: int) -> None:
+        found = os.fstat(descriptor)
+        self.number = number
+        self.path = path
+        self.descriptor = descriptor
+        self.device = found.st_dev
+        self.inode = found.st_ino
+        self.size = found.st_size
+        self.seq, self.hash = head
+        self.turn = turn
+        self.looked = time.monotonic()
+
+    def still_true(self, lock: int) -> bool:
+        """Has nobody else written, begun a segment or removed this one? That somebody moved it away is looked for every 10 ms."""
+        found = os.fstat(self.descriptor)
+        if found.st_size != self.size or not found.st_nlink or os.lseek(lock, 0, os.SEEK_END) != self.turn:
+            return False
+        now = time.monotonic()
+        if now - self.looked < 0.01:
+            return True
+        self.looked = now
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        return found.st_ino == self.inode and found.st_dev == self.device
+
+    @property
+    def head(self) -> Head:
+        return Head(self.seq, self.hash)
+
+
 def last_head(found: List[Segment]) -> Optional[Head]:
     """The last event of these segments; None when they hold none."""
     for segment in reversed(found):
@@ -191,6 +229,7 @@ __all__ = [
     "RETENTION",
     "SEGMENT_SIZE",
     "Segment",
+    "Tail",
     "ZEROS",
     "backwards",
     "digest",

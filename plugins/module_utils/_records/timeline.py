@@ -27,6 +27,7 @@ from .segments import (
     ZEROS,
     Head,
     Segment,
+    Tail,
     digest,
     find_end,
     last_head,
@@ -38,43 +39,6 @@ from .segments import (
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PENDING = ".pending"
-
-
-class _Tail:
-    """What this process knows of the last segment; true as long as the file still has this identity and size."""
-
-    __slots__ = ("number", "path", "descriptor", "device", "inode", "size", "seq", "hash", "turn", "looked")
-
-    def __init__(self, number: int, path: str, descriptor: int, head: Head, turn: int) -> None:
-        found = os.fstat(descriptor)
-        self.number = number
-        self.path = path
-        self.descriptor = descriptor
-        self.device = found.st_dev
-        self.inode = found.st_ino
-        self.size = found.st_size
-        self.seq, self.hash = head
-        self.turn = turn
-        self.looked = time.monotonic()
-
-    def still_true(self, lock: int) -> bool:
-        """Has nobody else written, begun a segment or removed this one? That somebody moved it away is looked for every 10 ms."""
-        found = os.fstat(self.descriptor)
-        if found.st_size != self.size or not found.st_nlink or os.lseek(lock, 0, os.SEEK_END) != self.turn:
-            return False
-        now = time.monotonic()
-        if now - self.looked < 0.01:
-            return True
-        self.looked = now
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return False
-        return found.st_ino == self.inode and found.st_dev == self.device
-
-    @property
-    def head(self) -> Head:
-        return Head(self.seq, self.hash)
 
 
 class Timeline:
@@ -105,7 +69,7 @@ class Timeline:
         self._threads = threading.Lock()
         self._lock = -1
         self._pid = 0
-        self._tail: Optional[_Tail] = None
+        self._tail: Optional[Tail] = None
         self._seen: Optional[Head] = None
 
     def draft(
@@ -151,7 +115,7 @@ class Timeline:
             for event in written:
                 self.journal(event)
 
-    def _guarded(self, put: Callable[[_Tail, Any], Any], events: Any, durable: bool, wait: float) -> Any:
+    def _guarded(self, put: Callable[[Tail, Any], Any], events: Any, durable: bool, wait: float) -> Any:
         if not self._threads.acquire(False) and not self._threads.acquire(timeout=max(wait, 0.001)):
             raise RecordError("Waited %.1f s for another thread that writes to the timeline %s" % (wait, self.directory))
         try:
@@ -214,7 +178,7 @@ class Timeline:
         self._lock = open_lock(os.path.join(self.directory, ".lock"))
         self._pid = os.getpid()
 
-    def _put(self, tail: _Tail, event: Draft) -> Dict[str, Any]:
+    def _put(self, tail: Tail, event: Draft) -> Dict[str, Any]:
         previous = tail.hash
         line = event.line(tail.seq + 1, previous)
         if tail.size and tail.size + len(line) > self._segment_size:
@@ -224,7 +188,7 @@ class Timeline:
         self._line(tail, line)
         return event.event(tail.seq, previous, tail.hash)
 
-    def _put_all(self, tail: _Tail, events: Sequence[Draft]) -> List[Dict[str, Any]]:
+    def _put_all(self, tail: Tail, events: Sequence[Draft]) -> List[Dict[str, Any]]:
         if tail.size and tail.size + sum(len(event.body) + 256 for event in events) > self._segment_size:
             tail = self._roll(tail)
         seq, previous, lines, written = tail.seq, tail.hash, [], []
@@ -238,7 +202,7 @@ class Timeline:
         self._line(tail, b"".join(lines), len(lines), previous)
         return written
 
-    def _line(self, tail: _Tail, line: bytes, count: int = 1, last: str = "") -> None:
+    def _line(self, tail: Tail, line: bytes, count: int = 1, last: str = "") -> None:
         """Write one line (or `count`, the last one's hash being `last`). Raises OSError; the file then ends where it ended."""
         try:
             written = os.write(tail.descriptor, line)
@@ -263,11 +227,11 @@ class Timeline:
         if error.errno not in _FULL or self._ballast is None or not self._ballast.release():
             raise error
 
-    def _say(self, tail: _Tail, type: str, data: Dict[str, Any]) -> None:
+    def _say(self, tail: Tail, type: str, data: Dict[str, Any]) -> None:
         """An event of the timeline about itself."""
         self._line(tail, draft(self.host, self.clock(), type, data=data).line(tail.seq + 1, tail.hash))
 
-    def _roll(self, tail: _Tail) -> _Tail:
+    def _roll(self, tail: Tail) -> Tail:
         # The old segment must be whole before the new one refers to it. Other writers see by the lock file's length, one byte
         # a segment begun, that the one they know is the last no more.
         os.fdatasync(tail.descriptor)
@@ -276,7 +240,7 @@ class Timeline:
         self._prune(tail)
         return tail
 
-    def _open(self, number: int, head: Head, create: bool) -> _Tail:
+    def _open(self, number: int, head: Head, create: bool) -> Tail:
         path = segment_path(self.directory, number)
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
@@ -288,10 +252,10 @@ class Timeline:
                 raise
         if self._tail is not None:
             os.close(self._tail.descriptor)
-        self._tail = _Tail(number, path, descriptor, head, os.lseek(self._lock, 0, os.SEEK_END))
+        self._tail = Tail(number, path, descriptor, head, os.lseek(self._lock, 0, os.SEEK_END))
         return self._tail
 
-    def _load(self) -> _Tail:
+    def _load(self) -> Tail:
         """Find the end of the chain on the disk, and repair it where the last writer died."""
         seen = self._tail.head if self._tail is not None else self._seen
         found = segments(self.directory)
@@ -372,7 +336,7 @@ class Timeline:
                 os.rename(aside + _PENDING, aside)
         sync_directory(self.directory)
 
-    def _prune(self, tail: _Tail) -> None:
+    def _prune(self, tail: Tail) -> None:
         """Remove the oldest segments once the chain says durably that they are gone, and what stood last in them."""
         older = [segment for segment in segments(self.directory) if segment.number < tail.number]
         sizes = [os.stat(segment.path).st_size for segment in older]
