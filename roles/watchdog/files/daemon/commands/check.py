@@ -11,11 +11,12 @@ from typing import Dict, List, Optional, Tuple
 from ..._core.errors import ContractError, SelfhealError
 from ..._core.model import Service, UnitResource, WatchdogConfig
 from .. import exits, output
-from ..config import Etc, Unreadable, load_services, load_watchdog, loopback
+from ..config import Etc, Unreadable, load_configuration, load_services, loopback
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--contracts", metavar="FILE", help="check these contracts only, and not the watchdog's configuration")
+    parser.add_argument("--configuration", metavar="FILE", help="check this configuration only, and not the contracts")
     parser.add_argument("--json", action="store_true", help="print problems and notes as JSON")
     parser.epilog = "Exit status 2 when there is a problem. Notes are no problems: they say what this version does not act on."
 
@@ -23,8 +24,8 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> int:
     etc = Etc(args.etc)
     problems: List[str] = []
-    config = None if args.contracts else _config(etc, problems)
-    services = _services(args.contracts or etc.contracts, problems)
+    config = None if args.contracts and not args.configuration else _config(args.configuration or etc.watchdog, problems)
+    services = () if args.configuration and not args.contracts else _services(args.contracts or etc.contracts, problems)
     if not args.contracts:
         problems.extend(_wrong_here(services))
     notes = _notes(services)
@@ -43,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
     return exits.USAGE if problems else exits.FINE
 
 
-def _config(etc: Etc, problems: List[str]) -> Optional[WatchdogConfig]:
+def _config(path: str, problems: List[str]) -> Optional[WatchdogConfig]:
     try:
-        config = load_watchdog(etc)
+        config = load_configuration(path)
         if config.token_file is not None and not loopback(config.listen[0]):
             from ..endpoints import read_token
 
