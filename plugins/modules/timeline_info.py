@@ -315,8 +315,16 @@ def look(module: Any) -> Report:
     if limit < 0:
         raise RecordError("limit is %d; expected 0 or more" % limit)
     result: Dict[str, Any] = {
-        "changed": False, "events": [], "head": None, "valid": None, "first_bad": None, "anchor_ok": None,
-        "checked": None, "pruned": None, "detail": "", "statistics": None,
+        "changed": False,
+        "events": [],
+        "head": None,
+        "valid": None,
+        "first_bad": None,
+        "anchor_ok": None,
+        "checked": None,
+        "pruned": None,
+        "detail": "",
+        "statistics": None,
     }
     warnings = []
     if options["verify"] or options["anchor"] is not None:

@@ -86,8 +86,14 @@ class Bed:
         self.configure()
 
     def configure(self, **more: Any) -> None:
-        data = {"schema": 1, "host": "bed1", "listen": "127.0.0.1:%d" % self.port,
-                "state_dir": str(self.folder / "state"), "run_dir": str(self.folder / "run"), **more}
+        data = {
+            "schema": 1,
+            "host": "bed1",
+            "listen": "127.0.0.1:%d" % self.port,
+            "state_dir": str(self.folder / "state"),
+            "run_dir": str(self.folder / "run"),
+            **more,
+        }
         (self.etc / "watchdog.json").write_text(json.dumps(data))
 
     def contracts(self, *services: Dict[str, Any]) -> None:
@@ -99,8 +105,16 @@ class Bed:
         port = free_port()
         argv = [self.python, "-I", str(self.folder / "service.py"), str(home), str(port)]
         probe = {"role": "liveness", "http": {"url": "http://127.0.0.1:%d/live" % port}, "period": 1, "timeout": 0.5}
-        return {"name": name, "resource": {"process": {"argv": argv, "stop_timeout": 2}}, "probes": [probe], "confirm_period": 0.1,
-                "failing_for": 0.5, "recovered_after": 0.5, "ladder_reset_after": 3600, **more}
+        return {
+            "name": name,
+            "resource": {"process": {"argv": argv, "stop_timeout": 2}},
+            "probes": [probe],
+            "confirm_period": 0.1,
+            "failing_for": 0.5,
+            "recovered_after": 0.5,
+            "ladder_reset_after": 3600,
+            **more,
+        }
 
     def home(self, name: str) -> pathlib.Path:
         home = self.folder / name
@@ -129,7 +143,12 @@ class Bed:
         """Start the watchdog; by default wait until it is ready."""
         with open(self.folder / "log", "a") as log:
             daemon = subprocess.Popen(
-                self.command("watch"), stdout=log, stderr=log, stdin=subprocess.DEVNULL, text=True, user=self.user,
+                self.command("watch"),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                user=self.user,
                 env={**os.environ, **environment},
             )
         self.daemons.append(daemon)
@@ -176,7 +195,7 @@ class Bed:
 
     def event(self, *types: str, count: int = 1, within: float = 15.0) -> Dict[str, Any]:
         """Wait for the `count`-th event of these types."""
-        return until(lambda: self.events(*types)[count - 1:], within, "event %d of %s; there are %s" % (count, types, self.events()))[0]
+        return until(lambda: self.events(*types)[count - 1 :], within, "event %d of %s; there are %s" % (count, types, self.events()))[0]
 
     def close(self) -> None:
         for daemon in self.daemons:

@@ -102,11 +102,19 @@ def test_hostile_clients_delay_no_probe_and_crash_nothing(bed: Any) -> None:
                 client = socket.create_connection(("127.0.0.1", bed.port), 2)
                 held.append(client)
                 client.settimeout(0.2)
-                client.sendall(dice.choice([
-                    dice.randbytes(dice.randrange(1, 2000)), b"G", b"GET / HTTP/1.1\r\nX: " + b"a" * 9000,
-                    b"GET /metrics HTTP/1.1\r\n\r\n" * 20,
-                    b"GET /%00%ff?%=%&limit=-1 HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"",
-                ]))
+                client.sendall(
+                    dice.choice(
+                        [
+                            dice.randbytes(dice.randrange(1, 2000)),
+                            b"G",
+                            b"GET / HTTP/1.1\r\nX: " + b"a" * 9000,
+                            b"GET /metrics HTTP/1.1\r\n\r\n" * 20,
+                            b"GET /%00%ff?%=%&limit=-1 HTTP/1.1\r\n\r\n",
+                            b"\r\n\r\n",
+                            b"",
+                        ]
+                    )
+                )
             except OSError:
                 refused.append(seed)  # hung up on: what an attacker must expect
             except BaseException as error:

@@ -191,8 +191,15 @@ def test_uptime_counts_what_is_known() -> None:
     assert 0.8 == uptime.share(100.0)
 
 
-WORST = [(["healthy"], "healthy"), (["healthy", "degraded"], "degraded"), (["stopped", "healthy"], "healthy"), (["stopped"], "healthy"),
-         (["unknown", "not_ready"], "not_ready"), (["unhealthy", "unknown"], "unhealthy"), ([], "unknown")]
+WORST = [
+    (["healthy"], "healthy"),
+    (["healthy", "degraded"], "degraded"),
+    (["stopped", "healthy"], "healthy"),
+    (["stopped"], "healthy"),
+    (["unknown", "not_ready"], "not_ready"),
+    (["unhealthy", "unknown"], "unhealthy"),
+    ([], "unknown"),
+]
 
 
 @pytest.mark.parametrize(("states", "expected"), WORST)

@@ -151,8 +151,18 @@ def test_check_is_honest_about_what_it_does_not_do(tmp_path: pathlib.Path, capsy
     assert "web" not in found["notes"] and "not watched" in found["notes"]["box"][0]
 
 
-LOOPBACK = [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
-            ("10.0.0.1", False), ("localhost.example", False), ("127.0.0.1.example", False), ("", False)]
+LOOPBACK = [
+    ("127.0.0.1", True),
+    ("127.9.9.9", True),
+    ("::1", True),
+    ("localhost", True),
+    ("0.0.0.0", False),
+    ("::", False),
+    ("10.0.0.1", False),
+    ("localhost.example", False),
+    ("127.0.0.1.example", False),
+    ("", False),
+]
 
 
 @pytest.mark.parametrize(("host", "expected"), LOOPBACK)
@@ -190,11 +200,16 @@ def test_incidents_are_gathered_from_their_events() -> None:
 
     events = [
         {"timestamp": at % 0, "type": "watchdog_start"},
-        event(1, "failure", failure_time=at % 0, reason="gone"), event(2, "start", attempt=1), event(3, "page", reason="flapping"),
-        event(4, "recover", recovery_duration_ms=4000), event(5, "failure", "web-2", reason="liveness_failed"),
-        event(6, "state_reset", "web-2"), event(7, "failure", "web-3", reason="gone", continues="web-1"),
+        event(1, "failure", failure_time=at % 0, reason="gone"),
+        event(2, "start", attempt=1),
+        event(3, "page", reason="flapping"),
+        event(4, "recover", recovery_duration_ms=4000),
+        event(5, "failure", "web-2", reason="liveness_failed"),
+        event(6, "state_reset", "web-2"),
+        event(7, "failure", "web-3", reason="gone", continues="web-1"),
     ]
     found = gather(events)
     assert [("web-1", "recovered", 4000, "flapping"), ("web-2", "closed_by_reboot", None, None), ("web-3", "open", None, None)] == [
-        (each["incident"], each["outcome"], each["recovery_duration_ms"], each["paged"]) for each in found]
+        (each["incident"], each["outcome"], each["recovery_duration_ms"], each["paged"]) for each in found
+    ]
     assert [at % 0, "start", "web-1"] == [found[0]["failure_time"], found[0]["steps"][0]["type"], found[2]["continues"]]

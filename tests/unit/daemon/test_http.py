@@ -114,9 +114,19 @@ def test_requests_are_read_as_written(raw: bytes, expected: Request) -> None:
 
 
 REFUSED = [
-    (b"", 400), (b"GET", 400), (b"GET / HTTP/1.1 x", 400), (b"GET  / HTTP/1.1", 400), (b"GET /", 400), (b"GET * HTTP/1.1", 400),
-    (b"GET / HTTP/2", 505), (b"POST / HTTP/1.1", 405), (b"DELETE /services/web HTTP/1.1", 405), (b"GET / HTTP/1.1\r\nbroken", 400),
-    (b"GET / HTTP/1.1\r\n folded: x", 400), (b"GET / HTTP/1.1\r\n: x", 400), (b"\x00\xff\x00 / HTTP/1.1", 400),
+    (b"", 400),
+    (b"GET", 400),
+    (b"GET / HTTP/1.1 x", 400),
+    (b"GET  / HTTP/1.1", 400),
+    (b"GET /", 400),
+    (b"GET * HTTP/1.1", 400),
+    (b"GET / HTTP/2", 505),
+    (b"POST / HTTP/1.1", 405),
+    (b"DELETE /services/web HTTP/1.1", 405),
+    (b"GET / HTTP/1.1\r\nbroken", 400),
+    (b"GET / HTTP/1.1\r\n folded: x", 400),
+    (b"GET / HTTP/1.1\r\n: x", 400),
+    (b"\x00\xff\x00 / HTTP/1.1", 400),
 ]
 
 

@@ -17,10 +17,14 @@ from selfheal.daemon import lock, log
 from selfheal.daemon.ledger import Ledger
 from selfheal.daemon.systemd import Notifier
 
-INTERVALS = [({}, math.inf), ({"WATCHDOG_USEC": "30000000"}, 15.0),
-             ({"WATCHDOG_USEC": "0"}, math.inf), ({"WATCHDOG_USEC": "soon"}, math.inf),
-             ({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}, math.inf),
-             ({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}, 0.5)]
+INTERVALS = [
+    ({}, math.inf),
+    ({"WATCHDOG_USEC": "30000000"}, 15.0),
+    ({"WATCHDOG_USEC": "0"}, math.inf),
+    ({"WATCHDOG_USEC": "soon"}, math.inf),
+    ({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}, math.inf),
+    ({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
+]
 
 
 @pytest.mark.parametrize(("environment", "expected"), INTERVALS)

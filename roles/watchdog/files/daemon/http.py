@@ -190,7 +190,7 @@ class Connection(Machine):
 
     def _send(self) -> None:
         while self._left:
-            self._left = self._left[self._client.send(self._left):]
+            self._left = self._left[self._client.send(self._left) :]
         # Closing with unread bytes resets the connection, and the answer may be lost with it: read on until the client has hung up.
         self._client.shutdown(socket.SHUT_WR)
         self.events = READ
@@ -323,6 +323,17 @@ def _listen(address: Tuple[str, int]) -> socket.socket:
 
 
 __all__ = [
-    "Connection", "DEADLINE", "MOST_CONNECTIONS", "MOST_REQUEST", "PHRASES", "PortTaken", "Refused", "Request", "Response", "Server",
-    "parse", "plain", "render",
+    "Connection",
+    "DEADLINE",
+    "MOST_CONNECTIONS",
+    "MOST_REQUEST",
+    "PHRASES",
+    "PortTaken",
+    "Refused",
+    "Request",
+    "Response",
+    "Server",
+    "parse",
+    "plain",
+    "render",
 ]

@@ -36,22 +36,25 @@ def render(summary: Dict[str, Any], services: List[Dict[str, Any]]) -> bytes:
         '<meta http-equiv="refresh" content="10"><title>%(host)s: %(status)s</title><style>%(style)s</style></head><body>\n'
         '<h1>%(host)s <span class="%(status)s">%(words)s</span></h1><p>%(sentence)s</p>%(warning)s\n'
         '<div class="scroll"><table><thead><tr><th>Service</th><th>State</th><th>Uptime</th><th>Response</th><th>Checks</th>'
-        '<th>Last success</th><th>What is being done, or why nothing</th></tr></thead><tbody>\n%(rows)s\n</tbody></table></div>\n'
+        "<th>Last success</th><th>What is being done, or why nothing</th></tr></thead><tbody>\n%(rows)s\n</tbody></table></div>\n"
         "<footer><p>selfheal %(version)s &middot; timeline head %(seq)d &middot; last cycle %(cycle)s &middot; read-only</p></footer>"
         "</body></html>\n"
     )
-    return (page % {
-        "host": escape(summary["host"]),
-        "status": escape(summary["status"]),
-        "words": escape(summary["status"].replace("_", " ")),
-        "sentence": escape(summary["sentence"]),
-        "warning": warning,
-        "style": _STYLE,
-        "rows": rows,
-        "version": escape(summary["version"]),
-        "seq": summary["timeline"]["seq"],
-        "cycle": escape(summary["last_cycle"]),
-    }).encode("utf-8", "backslashreplace")
+    return (
+        page
+        % {
+            "host": escape(summary["host"]),
+            "status": escape(summary["status"]),
+            "words": escape(summary["status"].replace("_", " ")),
+            "sentence": escape(summary["sentence"]),
+            "warning": warning,
+            "style": _STYLE,
+            "rows": rows,
+            "version": escape(summary["version"]),
+            "seq": summary["timeline"]["seq"],
+            "cycle": escape(summary["last_cycle"]),
+        }
+    ).encode("utf-8", "backslashreplace")
 
 
 def _row(each: Dict[str, Any]) -> str:
@@ -59,12 +62,16 @@ def _row(each: Dict[str, Any]) -> str:
     response = "" if each["response_time_ms"] is None else "%.1f ms" % each["response_time_ms"]
     held = " <small>held: %s</small>" % escape(each["held"]) if each["held"] else ""
     checks = "%d/%d" % (each["checks"]["ok"], each["checks"]["all"])
-    return (
-        "<tr><td>%s</td><td class=\"%s\">%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td class=\"wide\">%s%s</td></tr>"
-        % (
-            escape(each["name"]), escape(each["state"]), escape(each["state"].replace("_", " ")), uptime, response, checks,
-            escape(each["last_success"] or "never"), escape(each["sentence"]), held,
-        )
+    return '<tr><td>%s</td><td class="%s">%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td class="wide">%s%s</td></tr>' % (
+        escape(each["name"]),
+        escape(each["state"]),
+        escape(each["state"].replace("_", " ")),
+        uptime,
+        response,
+        checks,
+        escape(each["last_success"] or "never"),
+        escape(each["sentence"]),
+        held,
     )
 
 

@@ -59,18 +59,20 @@ def probes(healer: Healer, offset: float) -> List[Dict[str, Any]]:
     for probe in healer.service.probes:
         tally = healer.watch.tally[probe.name]
         last = tally.last
-        found.append({
-            "name": probe.name,
-            "role": probe.role,
-            "kind": probe.kind,
-            "status": _status(last),
-            "reason": str(last.reason) if last is not None and last.reason is not None else None,
-            "detail": last.detail if last is not None else "",
-            "latency_ms": round((last.ended - last.started) * 1000, 3) if last is not None else None,
-            "last": format_time(last.ended + offset) if last is not None else None,
-            "last_success": format_time(tally.last_good + offset) if tally.last_good is not None else None,
-            "checks": {"ok": tally.good, "bad": tally.bad, "unknown": tally.unknown, "all": tally.runs},
-        })
+        found.append(
+            {
+                "name": probe.name,
+                "role": probe.role,
+                "kind": probe.kind,
+                "status": _status(last),
+                "reason": str(last.reason) if last is not None and last.reason is not None else None,
+                "detail": last.detail if last is not None else "",
+                "latency_ms": round((last.ended - last.started) * 1000, 3) if last is not None else None,
+                "last": format_time(last.ended + offset) if last is not None else None,
+                "last_success": format_time(tally.last_good + offset) if tally.last_good is not None else None,
+                "checks": {"ok": tally.good, "bad": tally.bad, "unknown": tally.unknown, "all": tally.runs},
+            }
+        )
     return found
 
 
@@ -149,7 +151,9 @@ def _incident(incident: Any, offset: float) -> Dict[str, Any]:
         "failure_time": format_time(incident.failure_time),
         "paged": incident.paged,
         "continues": incident.continues,
-        "attempt": None if attempt is None else {
+        "attempt": None
+        if attempt is None
+        else {
             "rung": attempt.rung,
             "number": attempt.number,
             "begun": format_time(attempt.begun + offset),

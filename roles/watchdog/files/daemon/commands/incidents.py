@@ -65,10 +65,20 @@ def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
         if name is None:
             continue
         data = event.get("data", {})
-        incident = found.setdefault(name, {
-            "incident": name, "service": event.get("service"), "failure_time": None, "reason": None, "outcome": "open", "paged": None,
-            "continues": None, "steps": [], "recovery_duration_ms": None,
-        })
+        incident = found.setdefault(
+            name,
+            {
+                "incident": name,
+                "service": event.get("service"),
+                "failure_time": None,
+                "reason": None,
+                "outcome": "open",
+                "paged": None,
+                "continues": None,
+                "steps": [],
+                "recovery_duration_ms": None,
+            },
+        )
         type = event["type"]
         if incident["failure_time"] is None:
             incident["failure_time"] = data.get("failure_time", event["timestamp"])

@@ -19,11 +19,11 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..._core.scenario import parse_scenario
+    from ..._core.scenario import MOST_BYTES, parse_scenario
     from ..._engine.simulation import simulate
 
     services = load_services(args.contracts)
-    scenario = parse_scenario(read_json(args.scenario), services, args.scenario)
+    scenario = parse_scenario(read_json(args.scenario, MOST_BYTES), services, args.scenario)
     result = simulate(services, scenario)
     if args.json:
         output.emit(result)

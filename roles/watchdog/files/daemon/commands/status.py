@@ -105,12 +105,18 @@ def _show(services: List[Dict[str, Any]], note: str, detailed: bool) -> None:
     rows = []
     for each in services:
         checks = each["checks"]
-        rows.append([
-            each["name"], each["state"], each["rung"] or "-",
-            "-" if each["uptime_percent"] is None else "%.2f %%" % each["uptime_percent"],
-            "-" if each["response_time_ms"] is None else "%.1f ms" % each["response_time_ms"],
-            "%d/%d" % (checks["ok"], checks["all"]), each["last_success"] or "-", _words(each),
-        ])
+        rows.append(
+            [
+                each["name"],
+                each["state"],
+                each["rung"] or "-",
+                "-" if each["uptime_percent"] is None else "%.2f %%" % each["uptime_percent"],
+                "-" if each["response_time_ms"] is None else "%.1f ms" % each["response_time_ms"],
+                "%d/%d" % (checks["ok"], checks["all"]),
+                each["last_success"] or "-",
+                _words(each),
+            ]
+        )
     output.table(["service", "state", "rung", "uptime", "response", "checks", "last success", "what, or why nothing"], rows)
     if detailed:
         for each in services:
