@@ -131,4 +131,6 @@ def _plain(value: Any, path: str) -> Any:
         return [_plain(item, "%s[%d]" % (path, place)) for place, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise AnsibleActionFail("watchdog_config: %s is a %s; expected text, a number, a list or a dict. Quote it." % (path, type(value).__name__))
+    raise AnsibleActionFail(
+        "watchdog_config: %s is a %s; expected text, a number, a list or a dict. Quote it." % (path, type(value).__name__)
+    )

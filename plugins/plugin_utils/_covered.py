@@ -47,10 +47,10 @@ def _mark(value: Any, was: Any) -> str:
 
 def _cover(value: Any, was: Any, key: str = "") -> Any:
     if isinstance(value, dict):
-        old = was if isinstance(was, dict) else {}
+        known: dict[str, Any] = was if isinstance(was, dict) else {}
         made = {}
         for name, item in value.items():
-            before = old.get(name, _MISSING)
+            before = known.get(name, _MISSING)
             if key in _VALUES_OF or name in _WHOLE or (secret_key(name) and item is not None):
                 made[name] = _mark(item, before)
             elif key == "webhook" and name == "url" and isinstance(item, str):
