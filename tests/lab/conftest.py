@@ -71,15 +71,32 @@ class Bed(lab.Host):
         """Write and start a unit that runs the lab's service; its contract with short times. `lines` go into [Service]."""
         port = 8000 + len(self.sh("ls %s" % UNITS).split())
         text = "[Unit]\n%s\n[Service]\nType=%s\nTimeoutStopSec=%s\nExecStart=/usr/bin/python3 -I %s /srv/%s %d %s\n%s\n" % (
-            unit, kind, stop, SERVICE, name, port, options, "\n".join(lines))
+            unit,
+            kind,
+            stop,
+            SERVICE,
+            name,
+            port,
+            options,
+            "\n".join(lines),
+        )
         self.write("%s/%s.service" % (UNITS, name), text)
         self.sh("systemctl daemon-reload && systemctl start %s" % name)
         return self.contract(name, port)
 
     def contract(self, name: str, port: int, **more: Any) -> Dict[str, Any]:
         probe = {"role": "liveness", "http": {"url": "http://127.0.0.1:%d/live" % port}, "period": 1, "timeout": 0.5}
-        return {"name": name, "resource": {"unit": name + ".service"}, "probes": [probe], "confirm_period": 0.2, "failing_for": 1,
-                "recovered_after": 1, "ladder_reset_after": 3600, "retry_every": 300, **more}
+        return {
+            "name": name,
+            "resource": {"unit": name + ".service"},
+            "probes": [probe],
+            "confirm_period": 0.2,
+            "failing_for": 1,
+            "recovered_after": 1,
+            "ladder_reset_after": 3600,
+            "retry_every": 300,
+            **more,
+        }
 
     def contracts(self, *services: Dict[str, Any]) -> None:
         self.write("/etc/selfheal/contracts.json", json.dumps({"services": list(services)}))
@@ -130,7 +147,7 @@ class Bed(lab.Host):
     def event(self, *types: str, count: int = 1, within: float = 20.0, service: Optional[str] = None) -> Dict[str, Any]:
         """Wait for the `count`-th event of these types."""
         found: Dict[str, Any] = until(
-            lambda: self.events(*types, service=service)[count - 1:], within, lambda: "event %d of %s; %s" % (count, types, self.story())
+            lambda: self.events(*types, service=service)[count - 1 :], within, lambda: "event %d of %s; %s" % (count, types, self.story())
         )[0]
         return found
 

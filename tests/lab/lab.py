@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real hosts: containers with systemd as PID 1, Debian 12 and 13. Everything here waits for a bounded time only.
 
-`python lab.py up|down|images`. The images are made from the packages of this machine's own mirror, and made anew when the recipe changes.
-What is made bears the label `selfheal.lab`; a Docker Engine that was started here is stopped again when nothing else runs on it.
+`python lab.py up [NUMBER] | down | images`. The images are made from the packages of this machine's own mirror, and made anew when the
+recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing runs on it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ LABEL = "selfheal.lab"
 KEPT = "kept"
 """A host that stays until it is removed by `down`; the others end with the run that started them."""
 SUITES = {"debian12": "bookworm", "debian13": "trixie"}
-PACKAGES = (
-    "systemd,systemd-sysv,dbus,python3,python3-apt,openssh-server,iproute2,iptables,nftables,procps,ca-certificates,curl,sudo,cron"
-)
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-apt,openssh-server,iproute2,iptables,nftables,procps,ca-certificates,curl,sudo,cron"
 WITH_DOCKER = "docker.io,kmod"
 EXTRA = {"debian12": "", "debian13": "docker-cli"}
 PID_FILE = pathlib.Path(os.environ.get("SELFHEAL_LAB_RUN", "/run")) / "selfheal-lab-dockerd.pid"
 ENGINE_LOG = "/var/log/selfheal-lab-dockerd.log"
+FEW = 5
+"""So many hosts of each Debian fit without a change to this machine."""
+INOTIFY_BEFORE = PID_FILE.with_name("selfheal-lab-inotify")
 INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
 
 
@@ -57,6 +58,10 @@ def run(*argv: str, within: float = 60.0, check: bool = True, text: Optional[str
 # -- the engine --------------------------------------------------------------------------------------------------------------
 
 
+_engines: "Dict[int, subprocess.Popen[bytes]]" = {}
+"""Started by this run, and so reaped by it."""
+
+
 def engine_answers() -> bool:
     try:
         return run("docker", "version", "--format", "{{.Server.Version}}", within=10, check=False).returncode == 0
@@ -77,6 +82,7 @@ def start_engine() -> bool:
     log = open(ENGINE_LOG, "ab")
     engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
     log.close()
+    _engines[engine.pid] = engine
     PID_FILE.write_text("%d %s" % (engine.pid, _start_time(engine.pid)))
     end = time.monotonic() + 45
     while time.monotonic() < end:
@@ -104,12 +110,8 @@ def stop_engine(force: bool = False) -> None:
     os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + 20
     while _start_time(pid) == started and time.monotonic() < end:
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass_on = 0.1  # started by an earlier run: not ours to reap
-            time.sleep(pass_on)
-            continue
+        if pid in _engines:
+            _engines[pid].poll()
         time.sleep(0.1)
 
 
@@ -164,12 +166,21 @@ def _make(distribution: str, packages: str, tag: str) -> None:
         tar = os.path.join(folder, "root.tar")
         excluded = ["--dpkgopt=path-exclude=/usr/share/%s/*" % each for each in ("man", "doc", "locale")]
         run(
-            "mmdebstrap", "--quiet", "--variant=minbase", "--include=" + packages, '--aptopt=APT::Install-Recommends "false"',
-            '--aptopt=Acquire::Languages "none"', *_machine_options(), *excluded,
-            "--customize-hook=%s" % (HERE / "image" / "prepare"), SUITES[distribution], tar, _mirror(), within=400,
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            "--include=" + packages,
+            '--aptopt=APT::Install-Recommends "false"',
+            '--aptopt=Acquire::Languages "none"',
+            *_machine_options(),
+            *excluded,
+            "--customize-hook=%s" % (HERE / "image" / "prepare"),
+            SUITES[distribution],
+            tar,
+            _mirror(),
+            within=400,
         )
-        run("docker", "import", "-c", 'CMD ["/sbin/lab-boot"]', "-c", "ENV container=docker", "-c", "LABEL %s=image" % LABEL, tar, tag,
-            within=120)
+        run("docker", "import", "-c", 'CMD ["/sbin/lab-boot"]', "-c", "ENV container=docker", tar, tag, within=120)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -201,8 +212,9 @@ class Host:
         self.name = name
         self.distribution = distribution
 
-    def run(self, *argv: str, within: float = 30.0, expect: Optional[int] = 0, text: Optional[str] = None,
-            user: Optional[str] = None) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *argv: str, within: float = 30.0, expect: Optional[int] = 0, text: Optional[str] = None, user: Optional[str] = None
+    ) -> "subprocess.CompletedProcess[str]":
         """A command inside, run to its end; `expect` None takes any exit status."""
         options = ["-i"] + (["-u", user] if user else [])
         done = run("docker", "exec", *options, self.name, *argv, within=within, check=False, text=text)
@@ -235,9 +247,34 @@ def start_host(distribution: str, name: Optional[str] = None, docker: bool = Fal
     host = Host(name or "selfheal-lab-%s-%s" % (distribution, uuid.uuid4().hex[:8]), distribution)
     extra = ["-v", "/var/lib/docker"] if docker else []
     run(
-        "docker", "run", "-d", "--name", host.name, "--hostname", host.name, "--label", "%s=%s" % (LABEL, KEPT if name else _owner()),
-        "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-        "--cgroupns=private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", *extra, tag,
+        "docker",
+        "run",
+        "-d",
+        "--name",
+        host.name,
+        "--hostname",
+        host.name,
+        "--label",
+        "%s=%s" % (LABEL, KEPT if name else _owner()),
+        "--cap-add",
+        "SYS_ADMIN",
+        "--cap-add",
+        "NET_ADMIN",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "apparmor=unconfined",
+        "--cgroupns=private",
+        "--stop-signal",
+        "SIGRTMIN+3",
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/run/lock",
+        "--tmpfs",
+        "/tmp:exec",
+        *extra,
+        tag,
     )
     try:
         _booted(host)
@@ -262,16 +299,22 @@ def _booted(host: Host, within: float = 30.0) -> None:
     raise Unavailable("%s did not come up within %g s: %s" % (host.distribution, within, said))
 
 
-def allow_many() -> Optional[str]:
-    """Every host takes seven inotify instances of the machine's 128: allow more. The old value, or None when nothing was changed."""
+def allow_many() -> None:
+    """Every host takes seven inotify instances of the machine's 128: allow more, until `as_before`. Raises Unavailable."""
     try:
         old = INOTIFY.read_text().strip()
-        if int(old) >= 1024:
-            return None
-        INOTIFY.write_text("1024")
-    except OSError:
-        return None  # then a few hosts fit, and starting more says so
-    return old
+        if int(old) < 1024:
+            INOTIFY_BEFORE.write_text(old)
+            INOTIFY.write_text("1024")
+    except OSError as error:
+        raise Unavailable("so many hosts need more inotify instances: writing %s: %s" % (INOTIFY, error)) from error
+
+
+def as_before() -> None:
+    """Undo `allow_many`."""
+    if INOTIFY_BEFORE.exists():
+        INOTIFY.write_text(INOTIFY_BEFORE.read_text())
+        INOTIFY_BEFORE.unlink()
 
 
 def _owner() -> str:
@@ -311,8 +354,10 @@ def main(argv: List[str]) -> int:
 
 def _up(rest: List[str]) -> int:
     start_engine()
-    allow_many()
-    for number in range(1, (int(rest[0]) if rest else 1) + 1):
+    count = int(rest[0]) if rest else 1
+    if count > FEW:
+        allow_many()
+    for number in range(1, count + 1):
         for distribution in SUITES:
             name = "selfheal-%s-%d" % (distribution, number)
             if run("docker", "inspect", name, check=False).returncode != 0:
@@ -326,17 +371,14 @@ def _down(rest: List[str]) -> int:
         count = remove_all()
         sys.stdout.write("%d host%s removed\n" % (count, "" if count == 1 else "s"))
         stop_engine()
+    as_before()
     return 0
 
 
 def _images(rest: List[str]) -> int:
-    started = start_engine()
-    try:
-        for distribution in SUITES:
-            sys.stdout.write("%s\n" % image(distribution))
-    finally:
-        if started:
-            stop_engine()
+    start_engine()
+    for distribution in SUITES:
+        sys.stdout.write("%s\n" % image(distribution))
     return 0
 
 

@@ -45,7 +45,7 @@ def test_masked(bed: Any) -> None:
 def test_packages_being_changed(bed: Any) -> None:
     """While the package manager holds its lock nothing is started; the block says who, and it is healed right after."""
     bed.watch(bed.unit("web"))
-    bed.sh("systemd-run --quiet --unit=upgrade python3 -I -c \"%s\"" % LOCK)
+    bed.sh('systemd-run --quiet --unit=upgrade python3 -I -c "%s"' % LOCK)
     time.sleep(1.2)
     bed.kill("web")
     blocked = bed.event("blocked")

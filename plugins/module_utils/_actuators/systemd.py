@@ -126,8 +126,18 @@ class UnitActuator(Actuator):
         """Whether the journal shows a stop job for this life of the unit. A journal that tells nothing shows none."""
         if not unit_state.stop_asked_of_journal(told) or not told.get("InvocationID"):
             return False
-        argv = ("journalctl", "--quiet", "--boot", "--lines=1", "--output=json", "--output-fields=JOB_TYPE", "_PID=1", "JOB_TYPE=stop",
-                "UNIT=" + told["Id"], "INVOCATION_ID=" + told["InvocationID"])
+        argv = (
+            "journalctl",
+            "--quiet",
+            "--boot",
+            "--lines=1",
+            "--output=json",
+            "--output-fields=JOB_TYPE",
+            "_PID=1",
+            "JOB_TYPE=stop",
+            "UNIT=" + told["Id"],
+            "INVOCATION_ID=" + told["InvocationID"],
+        )
         outcome = yield Timed(Run(argv), _JOURNAL_WITHIN)
         return outcome.status == "ok" and '"JOB_TYPE"' in str(outcome.data.get("stdout", ""))
 
@@ -152,8 +162,9 @@ class UnitActuator(Actuator):
         until = time.monotonic() + unit_state.bounded(told, "TimeoutStopUSec", "TimeoutStartUSec") + MARGIN
         while unit_state.pending(told) or told["ActiveState"] == "deactivating":
             if time.monotonic() > until:
-                return Outcome("unknown", Reason.LEASE_HELD, "%s; its own job does not end, and none is queued behind it"
-                               % unit_state.describe(told))
+                return Outcome(
+                    "unknown", Reason.LEASE_HELD, "%s; its own job does not end, and none is queued behind it" % unit_state.describe(told)
+                )
             yield Timed(Pause(), _PENDING_POLL)
             told = yield from self._begin()
             if isinstance(told, Outcome):
@@ -207,8 +218,11 @@ class UnitActuator(Actuator):
         broken = unit_state.unusable(after)
         why = broken.text if broken is not None else unit_state.describe(after)
         if outcome.status != "ok":
-            return Outcome("bad", outcome.reason if outcome.reason is Reason.TIMEOUT else Reason.ACTION_FAILED,
-                           ("systemctl %s: %s; %s" % (verb, outcome.detail, why))[:500])
+            return Outcome(
+                "bad",
+                outcome.reason if outcome.reason is Reason.TIMEOUT else Reason.ACTION_FAILED,
+                ("systemctl %s: %s; %s" % (verb, outcome.detail, why))[:500],
+            )
         here = unit_state.presence(after, self._boot_id, time.monotonic())
         if here.state is State.GONE:
             return Outcome("bad", Reason.ACTION_FAILED, ("it was started and ended at once: %s" % why)[:500])

@@ -18,10 +18,30 @@ from .. import _proc
 from .base import Instance, Presence, State
 
 PROPERTIES = (
-    "Id", "LoadState", "LoadError", "ActiveState", "SubState", "UnitFileState", "Type", "MainPID", "InvocationID", "Job", "NRestarts",
-    "Result", "ExecMainCode", "ExecMainStatus", "ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic",
-    "ActiveEnterTimestampMonotonic", "ActiveExitTimestampMonotonic", "StateChangeTimestampMonotonic", "TimeoutStartUSec", "TimeoutStopUSec",
-    "RestartUSec", "RestartUSecNext", "TriggeredBy",
+    "Id",
+    "LoadState",
+    "LoadError",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "Type",
+    "MainPID",
+    "InvocationID",
+    "Job",
+    "NRestarts",
+    "Result",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "ExecMainStartTimestampMonotonic",
+    "ExecMainExitTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+    "ActiveExitTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+    "TimeoutStartUSec",
+    "TimeoutStopUSec",
+    "RestartUSec",
+    "RestartUSecNext",
+    "TriggeredBy",
 )
 FOREVER = 900.0
 """What an infinite TimeoutStartSec= or TimeoutStopSec= counts as: so long a job is waited for, and then still not cut off."""
@@ -31,14 +51,28 @@ RELOOK_NO_PROCESS = 5.0
 RELOOK_BROKEN = 30.0
 
 _SECONDS = {
-    "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "month": 2629800.0, "y": 31557600.0,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+    "month": 2629800.0,
+    "y": 31557600.0,
 }
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|h|d|w|month|y)\Z")
 _RESULTS = {
-    "exit-code": "it failed", "signal": "it was killed", "core-dump": "it crashed", "watchdog": "it missed its own watchdog",
-    "timeout": "it ran into a time limit of its unit", "oom-kill": "the kernel killed it for want of memory",
-    "start-limit-hit": "it was started too often", "protocol": "it broke its notification protocol",
-    "resources": "systemd lacked resources", "exec-condition": "its condition command failed",
+    "exit-code": "it failed",
+    "signal": "it was killed",
+    "core-dump": "it crashed",
+    "watchdog": "it missed its own watchdog",
+    "timeout": "it ran into a time limit of its unit",
+    "oom-kill": "the kernel killed it for want of memory",
+    "start-limit-hit": "it was started too often",
+    "protocol": "it broke its notification protocol",
+    "resources": "systemd lacked resources",
+    "exec-condition": "its condition command failed",
 }
 _UNUSABLE = ("bad-setting", "error")
 # What a stop job can leave behind besides success.
@@ -98,8 +132,11 @@ def unusable(told: Mapping[str, str]) -> Optional[Unusable]:
     if load == "not-found":
         return Unusable(False, "there is no unit %s on this host; install it or correct the contract" % name)
     if load in _UNUSABLE:
-        return Unusable(False, "the definition of %s cannot be used (%s): %s; see systemd-analyze verify %s"
-                        % (name, load, told.get("LoadError", "").strip() or "no further word", name))
+        return Unusable(
+            False,
+            "the definition of %s cannot be used (%s): %s; see systemd-analyze verify %s"
+            % (name, load, told.get("LoadError", "").strip() or "no further word", name),
+        )
     return None
 
 
@@ -110,7 +147,10 @@ def stop_asked_of_journal(told: Mapping[str, str]) -> bool:
 
 
 def presence(
-    told: Mapping[str, str], boot_id: str, now: float, stopped_by_job: bool = False,
+    told: Mapping[str, str],
+    boot_id: str,
+    now: float,
+    stopped_by_job: bool = False,
     stat: Callable[[int], Optional[_proc.Stat]] = _proc.stat,
 ) -> Presence:
     """What stands there. `stopped_by_job`: the journal shows a stop job for this invocation."""
@@ -195,6 +235,17 @@ def triggers(told: Mapping[str, str]) -> Tuple[str, ...]:
 
 
 __all__ = [
-    "FOREVER", "PROPERTIES", "Unusable", "bounded", "describe", "moment", "parse_show", "pending", "presence", "span",
-    "stop_asked_of_journal", "triggers", "unusable",
+    "FOREVER",
+    "PROPERTIES",
+    "Unusable",
+    "bounded",
+    "describe",
+    "moment",
+    "parse_show",
+    "pending",
+    "presence",
+    "span",
+    "stop_asked_of_journal",
+    "triggers",
+    "unusable",
 ]

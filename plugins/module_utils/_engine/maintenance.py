@@ -65,7 +65,7 @@ class HostState:
 
 
 def _locked_by(path: str, kind: int) -> Optional[int]:
-    """Who holds a lock that one of `kind` would have to wait for (0: a process that is not seen here). None: nobody, or it cannot be known."""
+    """Who holds a lock that one of `kind` would wait for (0: a process that is not seen here). None: nobody, or it cannot be known."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -38,6 +38,7 @@ def main() -> None:
         sys.exit(3)
     slow_stop = option("--slow-stop")
     if slow_stop:
+
         def stop(_number: int, _frame: object) -> None:
             with open(os.path.join(folder, "stopping"), "a", encoding="ascii") as told:
                 told.write("%d\n" % os.getpid())
@@ -45,6 +46,7 @@ def main() -> None:
             with open(os.path.join(folder, "stopped"), "a", encoding="ascii") as done:
                 done.write("%d\n" % os.getpid())
             os._exit(0)
+
         signal.signal(signal.SIGTERM, stop)
     time.sleep(option("--slow-start"))
 

@@ -200,9 +200,14 @@ def test_restart_waits_for_a_pending_job(host, stand_in, monkeypatch):
     assert ("unknown", Reason.ADMIN_STOPPED, []) == (result.status, result.reason, stand_in.verbs)
 
 
-@pytest.mark.parametrize("case, words", [
-    ("masked", "systemctl unmask"), ("not-found", "there is no unit"), ("broken", "systemd-analyze verify"),
-])
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        ("masked", "systemctl unmask"),
+        ("not-found", "there is no unit"),
+        ("broken", "systemd-analyze verify"),
+    ],
+)
 def test_what_cannot_be_started(host, stand_in, case, words):
     """A unit that is masked, absent or broken is said to be so, and nothing is tried."""
     stand_in.stands(case)
@@ -220,9 +225,16 @@ def test_not_root(host, stand_in, verb):
     assert ("unknown", Reason.NO_PERMISSION, []) == (outcome.status, outcome.reason, stand_in.verbs)
 
 
-@pytest.mark.parametrize("name, full", [
-    ("web", "web.service"), ("web.service", "web.service"), ("app@1", "app@1.service"), ("a.b", "a.b.service"), ("x.socket", "x.socket"),
-])
+@pytest.mark.parametrize(
+    "name, full",
+    [
+        ("web", "web.service"),
+        ("web.service", "web.service"),
+        ("app@1", "app@1.service"),
+        ("a.b", "a.b.service"),
+        ("x.socket", "x.socket"),
+    ],
+)
 def test_names(name, full):
     """A name without a type is a service's, as for systemctl."""
     assert full == full_name(name)
@@ -230,12 +242,22 @@ def test_names(name, full):
 
 def test_aliases_share_a_lease(tmp_path):
     """Two contracts on one unit, one by its alias, meet at one lease; links that are no alias are none."""
-    for link, target in (("www.service", "/lib/systemd/system/web.service"), ("masked.service", "/dev/null"),
-                         ("app@1.service", "/etc/systemd/system/app@.service"), ("own.service", "/opt/own/own.service")):
+    for link, target in (
+        ("www.service", "/lib/systemd/system/web.service"),
+        ("masked.service", "/dev/null"),
+        ("app@1.service", "/etc/systemd/system/app@.service"),
+        ("own.service", "/opt/own/own.service"),
+    ):
         (tmp_path / link).symlink_to(target)
     (tmp_path / "web.service").write_text("", encoding="ascii")
-    expected = {"www": "web.service", "web": "web.service", "masked": "masked.service", "app@1": "app@1.service", "own": "own.service",
-                "none": "none.service"}
+    expected = {
+        "www": "web.service",
+        "web": "web.service",
+        "masked": "masked.service",
+        "app@1": "app@1.service",
+        "own": "own.service",
+        "none": "none.service",
+    }
     assert expected == {name: canonical(name, (str(tmp_path),)) for name in expected}
 
 
@@ -247,8 +269,16 @@ def test_watch(stand_in):
     assert _proc.Gone(12, 7) == step
 
 
-@pytest.mark.parametrize("case, words", [("not-found", "there is no unit nowhere.service"), ("broken", "cannot be used"), ("masked", None),
-                                         ("running", None), ("killed", None)])
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        ("not-found", "there is no unit nowhere.service"),
+        ("broken", "cannot be used"),
+        ("masked", None),
+        ("running", None),
+        ("killed", None),
+    ],
+)
 def test_contracts_that_are_wrong_on_this_host(host, stand_in, monkeypatch, case, words):
     """A contract for a unit that is not there is wrong; one for a unit that is down or forbidden is not."""
     monkeypatch.setattr(resources, "unsupported", lambda service: None)

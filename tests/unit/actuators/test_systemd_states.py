@@ -25,9 +25,7 @@ def recorded(version):
     return {name: text for name, _newline, text in (part.partition("\n") for part in parts)}
 
 
-CASES = {
-    version: recorded(version) for version in ("252", "257")
-}
+CASES = {version: recorded(version) for version in ("252", "257")}
 # case: state, words of the detail
 MEANING = {
     "never": (State.STOPPED, "plain.service is inactive"),
@@ -117,10 +115,19 @@ def test_dead_before_systemd_knows(version):
 
 
 @pytest.mark.parametrize("version", CASES)
-@pytest.mark.parametrize("name, after, again", [
-    ("auto-restart", 0.0, 3.05), ("auto-restart", 2.9, 0.15), ("auto-restart", 60.0, 0.05), ("activating", 0.0, 0.05),
-    ("activating", 2.0, 0.4), ("activating", 40.0, 1.0), ("stopping", 0.1, 0.05), ("stopping", 60.0, 1.0),
-])
+@pytest.mark.parametrize(
+    "name, after, again",
+    [
+        ("auto-restart", 0.0, 3.05),
+        ("auto-restart", 2.9, 0.15),
+        ("auto-restart", 60.0, 0.05),
+        ("activating", 0.0, 0.05),
+        ("activating", 2.0, 0.4),
+        ("activating", 40.0, 1.0),
+        ("stopping", 0.1, 0.05),
+        ("stopping", 60.0, 1.0),
+    ],
+)
 def test_when_to_look_again(version, name, after, again):
     """systemd's own restart is looked for when it is due; a pending job often at first, then every second."""
     since = unit_state.moment(told(version, name), "StateChangeTimestampMonotonic")
@@ -134,10 +141,18 @@ def test_a_queued_job_is_waited_for():
         assert State.STARTING is unit_state.presence(shown, BOOT, 0.0).state
 
 
-@pytest.mark.parametrize("text, seconds", [
-    ("0", 0.0), ("100ms", 0.1), ("1min 30s", 90.0), ("1h 2min 3.5s", 3723.5), ("2w 1d", 1296000.0), ("infinity", math.inf),
-    ("500us", 0.0005),
-])
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("0", 0.0),
+        ("100ms", 0.1),
+        ("1min 30s", 90.0),
+        ("1h 2min 3.5s", 3723.5),
+        ("2w 1d", 1296000.0),
+        ("infinity", math.inf),
+        ("500us", 0.0005),
+    ],
+)
 def test_time_spans(text, seconds):
     """Time spans are read as systemd prints them."""
     assert seconds == pytest.approx(unit_state.span(text))

@@ -23,7 +23,8 @@ class Holder:
 
     def __init__(self, path, kind):
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-c", HOLDER, str(path), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [sys.executable, "-I", "-c", HOLDER, str(path), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.process.stdout.readline()
 
     def __enter__(self):
