@@ -50,7 +50,7 @@ def _result(module: subprocess.Popen[str], within: float = 60) -> Any:
         text = module.communicate(timeout=within)[0]
     finally:
         module.kill()
-    return json.loads(text[text.index("{"):])
+    return json.loads(text[text.index("{") :])
 
 
 def _contract(bed: Any, **more: Any) -> Any:

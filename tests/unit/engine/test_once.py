@@ -85,8 +85,15 @@ class Site:
     def healer(self, service: Service, operated: bool = False, override: Any = frozenset()) -> Healer:
         body = self.world.bodies[service.name]
         made = Healer(
-            service, self.host, self.actuators[service.name], self.world.desk, self.tape,
-            lambda probe, _instance: Ask(body, probe), operated=operated, override=override, source="module",
+            service,
+            self.host,
+            self.actuators[service.name],
+            self.world.desk,
+            self.tape,
+            lambda probe, _instance: Ask(body, probe),
+            operated=operated,
+            override=override,
+            source="module",
         )
         self.healers.append(made)
         return made

@@ -99,7 +99,11 @@ class Heard:
 
 def _shown(ending: Ending) -> Dict[str, Any]:
     return {
-        "name": ending.name, "outcome": ending.outcome, "state": ending.state, "reason": ending.reason, "detail": ending.detail,
+        "name": ending.name,
+        "outcome": ending.outcome,
+        "state": ending.state,
+        "reason": ending.reason,
+        "detail": ending.detail,
     }
 
 
