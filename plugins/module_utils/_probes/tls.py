@@ -27,6 +27,9 @@ def context(verify: bool, ca: Optional[str]) -> ssl.SSLContext:
             del _contexts[old]
         directory = ca is not None and os.path.isdir(ca)
         found = ssl.create_default_context(cafile=None if directory else ca, capath=ca if directory else None)
+        # Python 3.13 began to refuse certificates that every client of the service still takes (no authority key identifier,
+        # say): that would be a fault of the judge, and only on hosts with a new Python.
+        found.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
         if not verify:
             found.check_hostname = False
             found.verify_mode = ssl.CERT_NONE

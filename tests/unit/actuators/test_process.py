@@ -342,7 +342,8 @@ def test_a_service_owes_its_starter_nothing(host, make, tmp_path, monkeypatch):
     log = tmp_path / "log" / "web.log"
     expected = {"leads": True, "cwd": str(tmp_path), "umask": "0022", "blocked": 0, "stdin": "/dev/null", "stdout": str(log)}
     assert {key: found[key] for key in expected} == expected
-    assert found["ignored"] == 0x1001000  # SIGPIPE and SIGXFSZ, by Python itself
+    # SIGPIPE and SIGXFSZ are ignored by Python itself; 32 and 33 are the C library's, and no program can set them.
+    assert found["ignored"] & ~(3 << 31) == 0x1001000
     assert found["fds"][:3] == [0, 1, 2] and len(found["fds"]) <= 4  # the script's own open file
     wait_for(host, lambda: log.read_text(encoding="ascii") == "said\n")
     assert log.stat().st_mode & 0o777 == 0o600
