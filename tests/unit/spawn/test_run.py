@@ -339,7 +339,7 @@ def test_the_child_starts_clean(host, monkeypatch):
     names = sorted({"GIVEN", "PATH", "LANG", "LC_CTYPE"} | {name for name in ("HOME", "USER", "LOGNAME", "SHELL") if name in os.environ})
     printed = outcome.data["stdout"].replace("'LC_CTYPE', ", "")
     names.remove("LC_CTYPE")
-    # Python itself ignores SIGPIPE (bit 12) and SIGXFSZ (bit 24) after its start; 32 and 33 are the C library's, and no program can set them.
+    # Python itself ignores SIGPIPE (bit 12) and SIGXFSZ (bit 24); 32 and 33 are the C library's, and no program can set them.
     assert printed == "%s True / ['0', '1', '2'] ['0022', '0000000000000000'] ['0x1001000']\n" % names
 
 
