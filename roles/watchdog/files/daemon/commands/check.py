@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     services = () if args.configuration and not args.contracts else _services(args.contracts or etc.contracts, problems)
     if not args.contracts:
         problems.extend(_wrong_here(services))
-    notes = _notes(services)
+    notes = _notes(services, config)
     if args.json:
         data = {"valid": not problems, "services": [each.name for each in services], "problems": problems, "notes": notes}
         output.emit(data)
@@ -83,16 +83,20 @@ def _wrong_here(services: Tuple[Service, ...]) -> List[str]:
     return ["services[%d].resource.unit: %s" % (at, found[each.name]) for at, each in enumerate(services) if each.name in found]
 
 
-def _notes(services: Tuple[Service, ...]) -> Dict[str, List[str]]:
-    """By service: what its contract asks for beyond what is done about it."""
+def _notes(services: Tuple[Service, ...], config: Optional[WatchdogConfig]) -> Dict[str, List[str]]:
+    """By service: what its contract asks for beyond what is done about it, and whether nobody would hear of it."""
     from ..._engine.resources import not_acted_on, unsupported
 
     found: Dict[str, List[str]] = {}
     for service in services:
         problem = unsupported(service)
         lines = ([] if problem is None else ["not watched: %s" % problem]) + not_acted_on(service)
+        if config is not None and not (config.notify if service.notify is None else service.notify):
+            lines.append("notify: nobody is told; a page stands in the timeline and the journal only")
         if lines:
             found[service.name] = lines
+    if config is not None and config.network_reference is not None:
+        found["watchdog.json"] = ["network_reference: not asked by this version; a host that is cut off holds nothing back"]
     return found
 
 
