@@ -22,6 +22,7 @@ ROOT = HERE.parents[1]
 COLLECTION = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or ROOT)
 sys.path.insert(0, str(HERE))
 
+import engine as docker  # noqa: E402
 import lab  # noqa: E402
 
 PYZ = "/usr/local/lib/selfheal/selfheal.pyz"
@@ -163,17 +164,17 @@ def engine() -> Iterator[None]:
     """Docker Engine; started where none runs, and then stopped again."""
     started = False
     try:
-        started = lab.start_engine()
+        started = docker.start_engine()
         lab.sweep()
         for distribution in lab.SUITES:
             lab.image(distribution)
-    except lab.Unavailable as reason:
+    except docker.Unavailable as reason:
         if started:
-            lab.stop_engine()
+            docker.stop_engine()
         pytest.skip("the lab cannot be had on this machine: %s" % reason)
     yield
     if started:
-        lab.stop_engine()
+        docker.stop_engine()
 
 
 @pytest.fixture(scope="session")

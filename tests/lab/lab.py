@@ -9,18 +9,20 @@ recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from typing import Dict, List, Optional
+
+from engine import PID_FILE, Unavailable, engine_answers, install, run, start_engine, start_time, stop_engine
 
 HERE = pathlib.Path(__file__).resolve().parent
 LABEL = "selfheal.lab"
@@ -30,118 +32,11 @@ SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-apt,openssh-server,iproute2,iptables,nftables,procps,ca-certificates,curl,sudo,cron"
 WITH_DOCKER = "docker.io,kmod"
 EXTRA = {"debian12": "", "debian13": "docker-cli"}
-PID_FILE = pathlib.Path(os.environ.get("SELFHEAL_LAB_RUN", "/run")) / "selfheal-lab-dockerd.pid"
-ENGINE_LOG = "/var/log/selfheal-lab-dockerd.log"
 FEW = 5
 """So many hosts of each Debian fit without a change to this machine."""
+LOCK = PID_FILE.with_name("selfheal-lab-images.lock")
 INOTIFY_BEFORE = PID_FILE.with_name("selfheal-lab-inotify")
 INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
-
-
-class Unavailable(Exception):
-    """The lab cannot be had on this machine; says exactly why."""
-
-
-def run(*argv: str, within: float = 60.0, check: bool = True, text: Optional[str] = None) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end. Raises Unavailable when it cannot be had, fails or does not end in time."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=within, input=text if text is not None else "", check=False)
-    except FileNotFoundError as error:
-        raise Unavailable("there is no program %s" % argv[0]) from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable("%s did not end within %g s" % (" ".join(argv[:3]), within)) from error
-    if check and done.returncode != 0:
-        raise Unavailable("%s: exit status %d: %s" % (" ".join(argv[:3]), done.returncode, (done.stderr or done.stdout).strip()[-600:]))
-    return done
-
-
-# -- the engine --------------------------------------------------------------------------------------------------------------
-
-
-_engines: "Dict[int, subprocess.Popen[bytes]]" = {}
-"""Started by this run, and so reaped by it."""
-
-
-def engine_answers() -> bool:
-    try:
-        return run("docker", "version", "--format", "{{.Server.Version}}", within=10, check=False).returncode == 0
-    except Unavailable:
-        return False
-
-
-def start_engine() -> bool:
-    """Have a Docker Engine; True when it had to be started. Raises Unavailable."""
-    if engine_answers():
-        return False
-    if os.geteuid() != 0:
-        raise Unavailable("no Docker Engine answers here, and only root may start one")
-    if shutil.which("dockerd") is None:
-        _install("docker.io")
-    if shutil.which("dockerd") is None:
-        raise Unavailable("there is no dockerd, and apt-get could not install docker.io")
-    log = open(ENGINE_LOG, "ab")
-    engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-    log.close()
-    _engines[engine.pid] = engine
-    PID_FILE.write_text("%d %s" % (engine.pid, _start_time(engine.pid)))
-    end = time.monotonic() + 45
-    while time.monotonic() < end:
-        if engine_answers():
-            return True
-        if engine.poll() is not None:
-            break
-        time.sleep(0.2)
-    stop_engine(force=True)
-    raise Unavailable("dockerd does not come up: %s" % _tail(ENGINE_LOG))
-
-
-def stop_engine(force: bool = False) -> None:
-    """Stop the engine if it was started here and nothing runs on it any more."""
-    try:
-        pid_text, started = PID_FILE.read_text().split()
-    except FileNotFoundError:
-        return
-    pid = int(pid_text)
-    if not force and run("docker", "ps", "-q", within=20, check=False).stdout.strip():
-        return
-    PID_FILE.unlink()
-    if _start_time(pid) != started:
-        return
-    os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + 20
-    while _start_time(pid) == started and time.monotonic() < end:
-        if pid in _engines:
-            _engines[pid].poll()
-        time.sleep(0.1)
-
-
-def _start_time(pid: int) -> str:
-    try:
-        fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
-
-
-def _tail(path: str) -> str:
-    try:
-        return pathlib.Path(path).read_text(errors="replace").strip()[-400:]
-    except OSError as error:
-        return str(error)
-
-
-def _install(*packages: str) -> None:
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise Unavailable("%s is missing; installing it takes root and apt-get" % " and ".join(packages))
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    commands = (["apt-get", "-q", "update"], ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages])
-    for argv in commands:
-        try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=180, env=environment, stdin=subprocess.DEVNULL, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable("%s did not end within 180 s" % " ".join(argv)) from error
-        if done.returncode != 0:
-            raise Unavailable("%s: %s" % (" ".join(argv), done.stderr.strip()[-400:]))
 
 
 # -- images ------------------------------------------------------------------------------------------------------------------
@@ -152,15 +47,43 @@ def image(distribution: str, docker: bool = False) -> str:
     """The name of the image of a host, which is made where it is missing. `docker`: with an engine of its own inside."""
     packages = ",".join(each for each in (PACKAGES, *((WITH_DOCKER, EXTRA[distribution]) if docker else ())) if each)
     recipe = [distribution, packages, *(path.read_text() for path in sorted((HERE / "image").iterdir()))]
-    tag = "selfheal-lab/%s:%s" % (distribution, hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12])
-    if run("docker", "image", "inspect", tag, check=False, within=20).returncode != 0:
-        _make(distribution, packages, tag)
+    tag = "selfheal-lab/%s%s:%s" % (distribution, "-docker" if docker else "", hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12])
+    if not _there(tag):
+        with open(LOCK, "w", encoding="ascii") as lock:
+            _take(lock.fileno())
+            if not _there(tag):  # another run has made it meanwhile
+                _make(distribution, packages, tag)
+                _forget_others(distribution, tag)
     return tag
+
+
+def _there(tag: str) -> bool:
+    return run("docker", "image", "inspect", tag, check=False, within=20).returncode == 0
+
+
+def _take(lock: int) -> None:
+    """Images are made by one run at a time. Raises Unavailable."""
+    end = time.monotonic() + 600
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > end:
+                raise Unavailable("another run has been making images for ten minutes; it holds %s" % LOCK) from error
+            time.sleep(0.5)
+
+
+def _forget_others(distribution: str, tag: str) -> None:
+    """Remove images of recipes of the past, as long as no host runs on them."""
+    listed = run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "selfheal-lab/" + distribution, within=20).stdout.split()
+    plain = [each for each in listed if each != tag and not each.endswith("<none>")]
+    if plain:
+        run("docker", "rmi", *plain, check=False, within=60)
 
 
 def _make(distribution: str, packages: str, tag: str) -> None:
     if shutil.which("mmdebstrap") is None:
-        _install("mmdebstrap")
+        install("mmdebstrap")
     folder = tempfile.mkdtemp(prefix="selfheal-lab-")
     try:
         tar = os.path.join(folder, "root.tar")
@@ -318,7 +241,7 @@ def as_before() -> None:
 
 
 def _owner() -> str:
-    return "%d-%s" % (os.getpid(), _start_time(os.getpid()))
+    return "%d-%s" % (os.getpid(), start_time(os.getpid()))
 
 
 def sweep() -> None:
@@ -327,7 +250,7 @@ def sweep() -> None:
     for line in listed.splitlines():
         name, _space, owner = line.partition(" ")
         pid, _dash, started = owner.partition("-")
-        if pid.isdigit() and _start_time(int(pid)) != started:
+        if pid.isdigit() and start_time(int(pid)) != started:
             run("docker", "rm", "-f", "-v", name, within=60, check=False)
 
 
