@@ -210,7 +210,7 @@ class _Running(Machine):
                 run.argv, base_environment(account, dict(run.environment)), account, run.cwd or "/", (source, output, error_output), errors
             )
         )
-        for descriptor in {errors, output, error_output, source}:
+        for descriptor in sorted({errors, output, error_output, source}):
             self._drop(descriptor)
         self._exit = exit_descriptor(self._pid)
         self._held.add(self._exit)

@@ -133,7 +133,8 @@ class Stage:
         program = os.path.realpath(self.folder / "victim")
         self._programs.add(program)
         for static in (["-static"], []):  # not every machine has the static C library
-            if subprocess.run([compiler, "-O2", *static, "-o", program, str(HERE / "victim.c")], capture_output=True).returncode == 0:
+            made = subprocess.run([compiler, "-O2", *static, "-o", program, str(HERE / "victim.c")], capture_output=True, check=False)
+            if made.returncode == 0:
                 return [program]
         raise SystemExit("%s cannot compile %s" % (compiler, HERE / "victim.c"))
 

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.dirname(os.path.dirname(__file__)))
 
-import conftest  # noqa: F401  # makes `selfheal` importable
+import conftest  # makes `selfheal` importable
 from actuator_helpers import drive
 
 from selfheal._actuators.process import ProcessActuator
@@ -21,6 +21,8 @@ from selfheal._records.files import boot_id
 
 
 def main() -> None:
+    if not conftest.ROOT.is_dir():
+        raise SystemExit("there is no library at %s" % conftest.ROOT)
     verb, run_dir, mark = sys.argv[1:]
     resource = ProcessResource((sys.executable, "-S", "-c", "import time; time.sleep(60)", mark), stop_timeout=2.0)
     with LocalHost() as host:

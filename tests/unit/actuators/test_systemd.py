@@ -185,7 +185,7 @@ def test_restart_waits_for_a_pending_job(host, stand_in, monkeypatch):
     monkeypatch.setattr(systemd, "_PENDING_POLL", 0.05)
     stand_in.stands("stopping")
     work = stand_in.actuator().restart()
-    outcome, asked = None, 0
+    outcome, asked, result = None, 0, None
     try:
         while True:
             timed = work.send(outcome)

@@ -179,7 +179,7 @@ def test_all_faults_of_a_scenario_are_named_at_once() -> None:
     """The document's own faults and those of every entry come together."""
     with pytest.raises(ContractError) as refused:
         parse_scenario({"untl": 5, "script": [{"at": 0, "gone": "db"}, {"at": 0, "crash": "x"}]}, SERVICES)
-    assert [str(problem).split(":")[0] for problem in refused.value.problems] == [
+    assert [str(problem).partition(":")[0] for problem in refused.value.problems] == [
         "unknown key 'untl'; did you mean until?",
         "until",
         "script[0].gone",

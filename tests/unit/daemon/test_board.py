@@ -42,12 +42,15 @@ class Stage:
         self.ledger = Ledger(self.memory, lambda type, service, data: None)
         self.faults: List[Broken] = []
         self.built: List[str] = []
-        self.rounds = Rounds(self.host, self.build, self.faults.append, lambda healer: self.board.seen(healer))
+        self.rounds = Rounds(self.host, self.build, self.faults.append, self.seen)
         self.board = Board(WatchdogConfig("h1"), self.rounds, self.world.desk, self.ledger, lambda: Head(7, "f" * 64))
         self.endpoints = Endpoints(self.board)
         for service in self.services.values():
             self.rounds.begin(service)
         self.board.loaded = True
+
+    def seen(self, healer: Healer) -> None:
+        self.board.seen(healer)
 
     def build(self, service: Any) -> Healer:
         self.built.append(service.name)

@@ -62,7 +62,7 @@ class Receiver:
             data = b""
             while b"\r\n\r\n" not in data:
                 data += client.recv(65536)
-            head, _, body = data.partition(b"\r\n\r\n")
+            head, _blank, body = data.partition(b"\r\n\r\n")
             headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head.decode().split("\r\n")[1:]}
             while len(body) < int(headers.get("content-length", 0)):
                 body += client.recv(65536)

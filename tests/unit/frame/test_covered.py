@@ -51,7 +51,7 @@ def test_what_is_no_secret_is_shown_and_what_did_not_change_makes_no_difference(
 def test_services_that_moved_are_compared_by_name() -> None:
     """Another order of the inventory is no change of secrets."""
     one = [{"name": "a", "x": {"token": SECRET}}, {"name": "b", "x": {"token": OTHER}}]
-    _, after = covered.difference(json.dumps({"services": one}), json.dumps({"services": one[::-1]}))
+    _before, after = covered.difference(json.dumps({"services": one}), json.dumps({"services": one[::-1]}))
     assert covered.CHANGED not in after
 
 

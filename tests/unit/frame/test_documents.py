@@ -30,7 +30,7 @@ def test_links_lead_somewhere(documents: list[pathlib.Path]) -> None:
         for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
             if "://" in link:
                 continue
-            file, _, anchor = link.partition("#")
+            file, _mark, anchor = link.partition("#")
             target = document.parent / file if file else document
             if not target.exists() or (anchor and anchor not in _anchors(target)):
                 wrong.append("%s: %s" % (document.name, link))

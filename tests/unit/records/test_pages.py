@@ -75,11 +75,11 @@ def test_of_two_that_claim_a_page_one_gets_it(tmp_path: pathlib.Path) -> None:
         got: List[Optional[Page]] = []
         barrier = threading.Barrier(2)
 
-        def claim(owner: Owner, incident: str = incident, barrier: threading.Barrier = barrier, got: List[Optional[Page]] = got) -> None:
+        def claim(owner: Owner, incident: str, barrier: threading.Barrier, got: List[Optional[Page]]) -> None:
             barrier.wait(5)
             got.append(store(tmp_path).claim(incident, owner))
 
-        threads = [threading.Thread(target=claim, args=(owner,)) for owner in (Owner.current(), parent())]
+        threads = [threading.Thread(target=claim, args=(owner, incident, barrier, got)) for owner in (Owner.current(), parent())]
         for thread in threads:
             thread.start()
         for thread in threads:

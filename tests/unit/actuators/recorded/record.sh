@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What systemctl show tells in every state that matters, recorded on a host of the lab (see `make lab`), in this folder:
 #   docker exec -i selfheal-debian12-1 bash -s -- PROPERTIES <record.sh >systemd252.txt
