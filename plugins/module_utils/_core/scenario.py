@@ -48,7 +48,6 @@ class Entry:
     operator      the service; None: all      one of `OPERATORS`     lasts (hold only; None: until unhold); reason
     crash         None                        watchdog
     peer          None                        the peer's URL         result: ok, bad, hang, unknown
-    network       None                        network_reference      result: ok, bad, hang, unknown
     lease         a service's name, or None   the service's name,    holder; lasts (None: to the end; 0: given back now)
                                               or a release project
     ============  ==========================  =====================  ==========================================================
@@ -171,8 +170,8 @@ def _entries(kind: str) -> Any:
     """Makes entries of one kind out of a record's clean values."""
 
     def make(**given: Any) -> Tuple[Entry, ...]:
-        pairs = [(None, "network_reference")] if kind == "network" else given[kind]
-        given["result"] = given.get("network", given.get("outcome", given.get("result", "ok")))
+        pairs = given[kind]
+        given["result"] = given.get("outcome", given.get("result", "ok"))
         given["lasts"] = given.get("for")
         override = given.get("service")
         fields = {key: given[key] for key in ("at", "result", "takes", "heals", "lasts", "reason", "holder") if key in given}
@@ -194,7 +193,6 @@ def _kinds(services: Sequence[Service]) -> Dict[str, Record]:
         "operator": (_one_of(*OPERATORS), {}, {"service": names.service, "for": number(0, 1e8), "reason": text(500)}),
         "crash": (_one_of("watchdog"), {}, {}),
         "peer": (names.peer, answer, {}),
-        "network": (choice(*_ANSWERS), {}, {}),
         "lease": (names.lease, {}, {"holder": text(200), "for": number(0, 1e8)}),
     }
     after = {"operator": _operator_has_service}

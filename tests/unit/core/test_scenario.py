@@ -89,7 +89,6 @@ MEANINGS = {
     "approve": ({"at": 0, "operator": "approve", "service": "web"}, [Entry(0.0, "operator", "approve", "web")]),
     "crash": ({"at": 0, "crash": "watchdog"}, [Entry(0.0, "crash", "watchdog")]),
     "peer": ({"at": 0, "peer": "http://peer/", "result": "bad"}, [Entry(0.0, "peer", "http://peer/", None, "bad")]),
-    "network": ({"at": 0, "network": "bad"}, [Entry(0.0, "network", "network_reference", None, "bad")]),
     "lease on a service": (
         {"at": 0, "lease": "web", "holder": "deploy", "for": 5},
         [Entry(0.0, "lease", "web", "web", lasts=5.0, holder="deploy")],
@@ -125,7 +124,7 @@ def test_nothing_scripted() -> None:
     assert parse_scenario({"until": 3600000}, SERVICES) == Scenario(3600000.0, ())
 
 
-KINDS = "probe, action, dependency, gone, instance, operator, crash, peer, network or lease"
+KINDS = "probe, action, dependency, gone, instance, operator, crash, peer or lease"
 BAD = [
     ({"at": 0, "probe": "wbe/liveness", "result": "ok"}, "script[0].probe: unknown service 'wbe'; did you mean web?"),
     ({"at": 0, "probe": "web/livenes", "result": "ok"}, "script[0].probe: unknown probe of web 'livenes'; did you mean liveness?"),
