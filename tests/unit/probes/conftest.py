@@ -64,7 +64,7 @@ class Peer:
 
 
 class Server:
-    """Answers every connection by `handler(peer)` in a thread of its own. `seen` collects what handlers return."""
+    """Answers every connection by `handler(peer)` in a thread of its own. `seen` collects what handlers return, in order of connecting."""
 
     def __init__(self, handler, host="127.0.0.1", wrap=None):
         self._handler, self._wrap = handler, wrap
@@ -84,17 +84,18 @@ class Server:
                 connection, _address = self._listener.accept()
             except OSError:
                 return  # closed
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            thread = threading.Thread(target=self._serve, args=(connection, len(self.seen)), daemon=True)
+            self.seen.append(None)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection):
+    def _serve(self, connection, place):
         try:
             if self._wrap is not None:
                 connection = self._wrap(connection)
-            self.seen.append(self._handler(Peer(connection, self._stop)))
+            self.seen[place] = self._handler(Peer(connection, self._stop))
         except OSError as error:
-            self.seen.append(error)  # the probe went away, as it should
+            self.seen[place] = error  # the probe went away, as it should
         finally:
             connection.close()
 
