@@ -109,7 +109,8 @@ class Pager:
         message = core.firing(self._name, service, incident, clean(data), timestamp, None if written is None else written["seq"])
         page = Page(incident, service, wall, message, [Told(notify) for notify in self._targets(service) or ()], owner=self._spool.me())
         self._spool.save(self._adopt(page))
-        self._serve(self._host.monotonic())
+        # Said at the next turn: until then whoever pages has saved that it did, so that a crash does not page twice.
+        self.wake = -math.inf
 
     def recovered(self, incident: str, data: Mapping[str, Any]) -> None:
         """How an incident ended, for the message that follows."""
@@ -126,7 +127,6 @@ class Pager:
         if recovery is not None:
             how += " after %.1f s" % (float(recovery.get("recovery_duration_ms", 0)) / 1000.0)
         self._close(post, how, written, recovery)
-        self._serve(self._host.monotonic())
 
     def retarget(self) -> None:
         """Contracts have changed: open pages go to whom they name now."""

@@ -320,6 +320,8 @@ def test_a_target_that_hangs_delays_no_other(tmp_path: pathlib.Path) -> None:
     stage = Stage(tmp_path, HOOK, MAIL, OTHER)
     stage.clock.answer = lambda sent: None if "SECRET" in sent.to else Outcome("ok")
     stage.page()
+    assert [] == stage.clock.sent, "nothing leaves before whoever pages has saved that it did"
+    stage.pager.turn(stage.clock.monotonic())
     assert [0.0, 0.0, 0.0] == [sent.at for sent in stage.clock.sent]
     assert [10.0, 30.0, 10.0] == [sent.limit for sent in stage.clock.sent]
     stage.run(60)

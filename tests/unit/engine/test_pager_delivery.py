@@ -275,6 +275,7 @@ def test_a_secret_that_is_not_there_is_a_failed_attempt(tmp_path: pathlib.Path, 
     (tmp_path / "token").unlink() if content is None else (tmp_path / "token").write_bytes(content)
     site = Site(tmp_path, target)
     site.page()
+    site.pager.turn(time.monotonic())
     failed = site.events("page_failed")[0]["data"]
     assert "no_permission" == failed["reason"] and found in failed["detail"] and str(tmp_path / "token") in failed["detail"]
     assert [] == receiver.requests
