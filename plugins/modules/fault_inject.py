@@ -57,16 +57,8 @@ options:
       - Instead of injecting, revert the fault with this RV(fault_id), or every fault in the service of this name.
       - A fault that is over already, because it was reverted or its process is gone, is left alone.
     type: str
-  etc:
-    description: The directory with C(watchdog.json) and C(contracts.json).
-    type: path
-    default: /etc/selfheal
-  state_dir:
-    description: The directory of timeline and state. By default what C(watchdog.json) says.
-    type: path
-  run_dir:
-    description: The directory of process records and faults. By default what C(watchdog.json) says.
-    type: path
+extends_documentation_fragment:
+  - faultline.selfheal.places
 attributes:
   check_mode:
     description: Makes every check, asks the service once, and returns what would be done, without doing it.

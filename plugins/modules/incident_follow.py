@@ -56,16 +56,8 @@ options:
     description: How many seconds one look at the host waits for something new, before the connection is used anew.
     type: float
     default: 2
-  etc:
-    description: The directory with C(watchdog.json).
-    type: path
-    default: /etc/selfheal
-  state_dir:
-    description: The directory of timeline and state. By default what C(watchdog.json) says.
-    type: path
-  run_dir:
-    description: The directory of process records and faults. By default what C(watchdog.json) says.
-    type: path
+extends_documentation_fragment:
+  - faultline.selfheal.places
 attributes:
   check_mode:
     description: It changes nothing, and follows in check mode as well.

@@ -67,26 +67,14 @@ options:
       - backoff
       - storm
       - records_unwritable
-  etc:
-    description: The directory of the host's configuration, C(watchdog.json) and C(contracts.json), and of the red button C(hold).
-    type: path
-    default: /etc/selfheal
-  state_dir:
-    description:
-      - The directory of the timeline, of holds, and of what is remembered of each service. It is created if it does not exist.
-      - The default is that of C(watchdog.json), and without that file C(/var/lib/selfheal).
-    type: path
-  run_dir:
-    description:
-      - The directory of the leases and of the records of running processes. It is created if it does not exist.
-      - The default is that of C(watchdog.json), and without that file C(/run/selfheal).
-    type: path
   host:
     description:
       - The host's name in events.
       - The default is that of C(watchdog.json), and without that file the name the system gives itself. On hosts without the watchdog
         V({{ inventory_hostname }}) is a good value.
     type: str
+extends_documentation_fragment:
+  - faultline.selfheal.places
 attributes:
   check_mode:
     description: Probes for real, decides by the same code, and ends at the first action. It writes nothing and takes no lease.
