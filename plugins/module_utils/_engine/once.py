@@ -24,7 +24,7 @@ from .._host import Host
 from .._records.read import read
 from .engine import Engine
 from .healer import Healer
-from .ports import Records, Stored
+from .ports import Records, Relayed
 from .resources import unsupported
 
 LONGEST = 600.0
@@ -93,7 +93,7 @@ class Ending:
         return next((step.data[key] for step in reversed(self.steps) if key in step.data), None)
 
 
-class Tape(Records):
+class Tape(Relayed):
     """Records that are heard as well: `steps` has every event of this run, and `heard` is called with each.
 
     An `override` (its data) is recorded for each service before the first action it allows.
@@ -106,9 +106,9 @@ class Tape(Records):
         override: Optional[Mapping[str, Any]] = None,
         heard: Optional[Callable[[Step], None]] = None,
     ) -> None:
+        super().__init__(records)
         self.steps: List[Step] = []
         self._heard = heard
-        self._records = records
         self._host = host
         self._override = override
         self._overridden: List[str] = []
@@ -132,18 +132,6 @@ class Tape(Records):
         if self._heard is not None:
             self._heard(step)
         return written
-
-    def save(self, service: str, data: Dict[str, Any]) -> None:
-        self._records.save(service, data)
-
-    def load(self, service: str) -> Optional[Stored]:
-        return self._records.load(service)
-
-    def overtaken(self, service: str) -> bool:
-        return self._records.overtaken(service)
-
-    def unwritable(self) -> Optional[str]:
-        return self._records.unwritable()
 
     def of(self, service: str) -> Tuple[Step, ...]:
         return tuple(step for step in self.steps if step.service == service)

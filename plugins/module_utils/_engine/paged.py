@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any, Dict, Mapping, Optional
 
 from .pager import Pager
-from .ports import Records, Stored
+from .ports import Records, Relayed
 
 
-class PagedRecords(Records):
+class PagedRecords(Relayed):
     """`records`, and the pager told. The event is durable before the page: should the process die between, the healer decides it again."""
 
     def __init__(self, records: Records, pager: Pager) -> None:
-        self._records = records
+        super().__init__(records)
         self._pager = pager
 
     def record(
@@ -35,18 +35,6 @@ class PagedRecords(Records):
             elif type == "page_resolved":
                 self._pager.resolved(incident, written)
         return written
-
-    def save(self, service: str, data: Dict[str, Any]) -> None:
-        self._records.save(service, data)
-
-    def load(self, service: str) -> Optional[Stored]:
-        return self._records.load(service)
-
-    def overtaken(self, service: str) -> bool:
-        return self._records.overtaken(service)
-
-    def unwritable(self) -> Optional[str]:
-        return self._records.unwritable()
 
 
 __all__ = ["PagedRecords"]

@@ -88,4 +88,33 @@ class Records(abc.ABC):
         return None
 
 
-__all__ = ["Desk", "Held", "Records", "Stored"]
+class Relayed(Records):
+    """Records that hand everything on to `records`: what listens or adds overrides what it needs to."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def record(
+        self,
+        type: str,
+        service: Optional[str] = None,
+        incident: Optional[str] = None,
+        source: str = "watchdog",
+        data: Optional[Dict[str, Any]] = None,
+    ) -> Optional[Mapping[str, Any]]:
+        return self._records.record(type, service, incident, source, data)
+
+    def save(self, service: str, data: Dict[str, Any]) -> None:
+        self._records.save(service, data)
+
+    def load(self, service: str) -> Optional[Stored]:
+        return self._records.load(service)
+
+    def overtaken(self, service: str) -> bool:
+        return self._records.overtaken(service)
+
+    def unwritable(self) -> Optional[str]:
+        return self._records.unwritable()
+
+
+__all__ = ["Desk", "Held", "Records", "Relayed", "Stored"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from .._engine.ports import Records, Stored
+from .._engine.ports import Records, Relayed, Stored
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Upper bounds of `selfheal_recovery_seconds`."""
@@ -28,10 +28,11 @@ class Histogram:
         self.total += seconds
 
 
-class Ledger(Records):
+class Ledger(Relayed):
     """Records that are counted. `told(event type, service, data)` is called with every event."""
 
     def __init__(self, records: Records, told: Callable[[str, Optional[str], Dict[str, Any]], None]) -> None:
+        super().__init__(records)
         self.actions: Dict[Tuple[str, str, str, str], int] = {}
         self.blocked: Dict[Tuple[str, str], int] = {}
         self.incidents: Dict[str, int] = {}
@@ -39,7 +40,6 @@ class Ledger(Records):
         self.events = 0
         self.taken_up: Dict[str, str] = {}
         """By service: the instance that a process before this one knew."""
-        self._records = records
         self._told = told
         self._under_way: Dict[str, List[Any]] = {}
 
@@ -67,12 +67,6 @@ class Ledger(Records):
         if instance is not None:
             self.taken_up[service] = str(instance)
         return stored
-
-    def overtaken(self, service: str) -> bool:
-        return self._records.overtaken(service)
-
-    def unwritable(self) -> Optional[str]:
-        return self._records.unwritable()
 
     def _count(self, type: str, service: str, data: Dict[str, Any]) -> None:
         if type == "failure":
