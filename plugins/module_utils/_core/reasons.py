@@ -49,6 +49,31 @@ class Reason(str, enum.Enum):
     OWN_NETWORK_DOWN = "own_network_down"
     RECORDS_UNWRITABLE = "records_unwritable"
 
+    # Deployments: why one was refused, skipped, failed, or what is held of its release.
+    ID_USED = "id_used"
+    OWNER_ALIVE = "owner_alive"
+    OWNER_UNKNOWN = "owner_unknown"
+    TOO_YOUNG = "too_young"
+    INTERRUPTED = "interrupted"
+    SUPERSEDED = "superseded"
+    SOURCE_MISSING = "source_missing"
+    SOURCE_CHANGED = "source_changed"
+    FILES_MISSING = "files_missing"
+    TAMPERED = "tampered"
+    BUILD_FAILED = "build_failed"
+    DISK_FULL = "disk_full"
+    OBSTRUCTED = "obstructed"
+    RESTART_FAILED = "restart_failed"
+    ROUTE_FAILED = "route_failed"
+    UNHEALTHY = "unhealthy"
+    BAD_RELEASE = "bad_release"
+    SCHEMA_FLOOR = "schema_floor"
+    NO_GOOD_RELEASE = "no_good_release"
+    ROLLED_BACK = "rolled_back"
+    LEFT_BY_LADDER = "left_by_ladder"
+    HEALED_BY_ROLLBACK = "healed_by_rollback"
+    GARBLED = "garbled"
+
     # Traffic.
     NO_BACKUP = "no_backup"
 
