@@ -39,6 +39,8 @@ _FRESH = 0.25
 SEARCHED = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 INVOCATIONS = "/run/systemd/units"
 """Where systemd keeps a link ``invocation:<unit>`` for every unit that runs."""
+_PROCESS_ENDED = "98e322203f7a4ed290d09fe03c09fe15"
+"""SD_MESSAGE_UNIT_PROCESS_EXIT of systemd's sd-messages.h."""
 _RESTS = 30.0
 """So long a unit that was found stopped, and has no such link since, is not asked about again."""
 _TYPES = ("service", "socket", "target", "mount", "automount", "swap", "timer", "path", "slice", "scope", "device")
@@ -101,6 +103,7 @@ class UnitActuator(Actuator):
     def _look(self) -> Work[Presence]:
         until = time.monotonic() + _SYSTEMD_LATE
         while True:
+            before = self._last[1]
             told = yield from self._show()
             if isinstance(told, Outcome):
                 return Presence(State.UNKNOWN, None, told.detail)
@@ -108,6 +111,8 @@ class UnitActuator(Actuator):
             by_job = yield from self._stopped_by_job(told)
             found = unit_state.presence(told, self._boot_id, time.monotonic(), by_job)
             if not (told["ActiveState"] == "active" and found.state is State.STARTING) or time.monotonic() > until:
+                if unit_state.restarted(before, told) and (yield from self._died(before)):
+                    return replace(found, revived=True)
                 return found
             yield Timed(Pause(), 0.005)
 
@@ -126,20 +131,30 @@ class UnitActuator(Actuator):
         """Whether the journal shows a stop job for this life of the unit. A journal that tells nothing shows none."""
         if not unit_state.stop_asked_of_journal(told) or not told.get("InvocationID"):
             return False
+        return (yield from self._journal_has("JOB_TYPE", "JOB_TYPE=stop", told))
+
+    def _died(self, told: Told) -> Work[bool]:
+        """Whether the journal shows that this life of the unit ended badly; of a good end systemd says nothing there."""
+        if not told.get("InvocationID"):
+            return False
+        return (yield from self._journal_has("EXIT_CODE", "MESSAGE_ID=" + _PROCESS_ENDED, told))
+
+    def _journal_has(self, field: str, match: str, told: Told) -> Work[bool]:
+        """Is there a line of systemd's about this life of the unit?"""
         argv = (
             "journalctl",
             "--quiet",
             "--boot",
             "--lines=1",
             "--output=json",
-            "--output-fields=JOB_TYPE",
+            "--output-fields=" + field,
             "_PID=1",
-            "JOB_TYPE=stop",
+            match,
             "UNIT=" + told["Id"],
             "INVOCATION_ID=" + told["InvocationID"],
         )
         outcome = yield Timed(Run(argv), _JOURNAL_WITHIN)
-        return outcome.status == "ok" and '"JOB_TYPE"' in str(outcome.data.get("stdout", ""))
+        return outcome.status == "ok" and '"%s"' % field in str(outcome.data.get("stdout", ""))
 
     def watch(self, instance: Instance) -> Optional[Step]:
         return Gone(*_proc.parse_instance(instance.id)) if instance.pid and _proc.can_wait() else None

@@ -162,7 +162,7 @@ def presence(
         found = _instance(told, boot_id, process) if process is not None else None
         return Presence(State.STOPPING, found, detail, _soon(told, now))
     if active == "activating" and told["SubState"].startswith("auto-restart"):
-        return Presence(State.STARTING, None, detail, _restart_due(told, now))
+        return Presence(State.STARTING, None, detail, _restart_due(told, now), revived=told.get("Result", "success") != "success")
     if active == "activating" or pending(told):
         return Presence(State.STARTING, None, detail, _soon(told, now))
     broken = unusable(told)
@@ -229,6 +229,12 @@ def describe(told: Mapping[str, str]) -> str:
     return text[:500]
 
 
+def restarted(before: Mapping[str, str], told: Mapping[str, str]) -> bool:
+    """Has systemd started it again by itself (Restart=) since it was last seen active? A start by a job sets the count back."""
+    was_up = before.get("ActiveState") in ("active", "reloading", "refreshing", "deactivating")
+    return was_up and int(told.get("NRestarts") or 0) > int(before.get("NRestarts") or 0)
+
+
 def triggers(told: Mapping[str, str]) -> Tuple[str, ...]:
     """The sockets, timers and paths that start it on demand."""
     return tuple(told.get("TriggeredBy", "").split())
@@ -244,6 +250,7 @@ __all__ = [
     "parse_show",
     "pending",
     "presence",
+    "restarted",
     "span",
     "stop_asked_of_journal",
     "triggers",

@@ -83,6 +83,8 @@ def _quiet(service: Service, memory: Memory, facts: Facts, now: float) -> Decisi
     if facts.dead or (facts.stopped and service.desired == "always"):
         since = min(at for at in (facts.dead_since, verdict.failing_since, now) if at is not None)
         return Decision(Do.OPEN, Reason.GONE, "the main process is gone", since=since)
+    if facts.revived_since is not None:
+        return Decision(Do.OPEN, Reason.GONE, "the main process died; its own supervisor starts it again", since=facts.revived_since)
     if verdict.failing is not None:
         return Decision(Do.OPEN, verdict.failing, verdict.probe or "", since=verdict.failing_since)
     if verdict.unready is not None:
@@ -115,7 +117,7 @@ def _failing(service: Service, memory: Memory, incident: Incident, facts: Facts,
         return _step_over(rung, facts.cannot[rung.rung])
     waiting = _unproven(service, incident, facts, now)
     if waiting is not None:
-        return waiting
+        return _overdue(service, memory, incident, facts, now) or waiting
     block = forbids(Asked(service, memory, facts, now))
     if block is not None:
         return _blocked(block)
@@ -145,7 +147,7 @@ def _acting(service: Service, memory: Memory, incident: Incident, facts: Facts, 
 
 def _observing(service: Service, memory: Memory, incident: Incident, facts: Facts, now: float) -> Decision:
     verdict = facts.verdict
-    if _gone(facts):
+    if _gone(facts) or facts.revived_since is not None:
         return Decision(Do.RELAPSE, Reason.GONE, previous=Previous("relapsed", Reason.GONE.value))
     if verdict.failing is not None:
         return Decision(Do.RELAPSE, verdict.failing, verdict.probe or "", previous=Previous("relapsed", verdict.failing.value))
@@ -216,6 +218,17 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
         return Decision(Do.PAGE, Reason.UNPROVEN, "no probe could tell for %g s whether it is healthy" % service.retry_every)
     until = unproven_at if now < unproven_at else None
     return Decision(Do.WAIT, detail="nothing disruptive before a probe has shown what is wrong now", until=until)
+
+
+def _overdue(service: Service, memory: Memory, incident: Incident, facts: Facts, now: float) -> Optional[Decision]:
+    """It died and its own supervisor goes on starting it, without end or without an answer: nothing here may act, so a person should know."""
+    if incident.cause != Reason.GONE or incident.paged is not None or incident.attempt is not None or facts.verdict.started is None:
+        return None
+    if now < incident.entered + max(service.retry_every, 2.0 * memory.longest_start):
+        return None
+    return Decision(
+        Do.PAGE, Reason.UNPROVEN, "its own supervisor has been starting it for %.0f s, and it never answered" % (now - incident.entered)
+    )
 
 
 def _failing_since(verdict: Verdict, attempt: Optional[Attempt]) -> Optional[float]:

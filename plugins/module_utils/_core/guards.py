@@ -28,6 +28,7 @@ class Facts:
     watched_since: when the probes of what stands there were begun.
     hold, lease, maintenance, dependency, peers_missing, storm, unwritable: why, in words, or None; hold_until: monotonic seconds.
     last_available: peers_missing while this instance still serves.
+    revived_since: when the main process died of itself, where its own supervisor starts it again or just has; news, told once.
     operated: a person or a runbook asked for this (mode, cooldown and backoff do not bind); override: reasons lifted by a person.
     cannot: rungs that cannot help, and why. jitter: 0 to 1.
     """
@@ -52,6 +53,7 @@ class Facts:
     last_available: Optional[str] = None
     storm: Optional[str] = None
     unwritable: Optional[str] = None
+    revived_since: Optional[float] = None
     operated: bool = False
     override: FrozenSet[Reason] = frozenset()
     cannot: Mapping[str, Reason] = field(default_factory=dict)

@@ -141,6 +141,7 @@ class Healer(Standing):
             lease=self._permit.held_by(now),
             maintenance=self._desk.maintenance(),
             unwritable=self._records.unwritable(),
+            revived_since=self._revived_since,
             operated=self._operated,
             override=self._override,
             cannot=self._cannot(),
@@ -181,6 +182,7 @@ class Healer(Standing):
             self._do(decision, facts, now)
         else:
             decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
+        self._revived_since = None
         self.decision = decision
         self._until = self._permit.ask_again(decision, now)
         self._remember()
@@ -217,6 +219,7 @@ class Healer(Standing):
         if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
             self._permit.yielded = True
         self._deferred = False
+        self._revived_since = None
         before = self.memory
         self.memory = apply(self.service, before, decision, facts, now)
         for each in events.of(self, decision, before, facts, now):

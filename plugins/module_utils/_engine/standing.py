@@ -41,6 +41,7 @@ class Standing(abc.ABC):
         self._job: Optional[Job[Any]] = None
         self._death: Optional[Handle] = None
         self._dead_since: Optional[float] = None
+        self._revived_since: Optional[float] = None
         self._relook_at = math.inf
         self._looked_at = -math.inf
         self._until = -math.inf
@@ -82,6 +83,10 @@ class Standing(abc.ABC):
         self.nudge()
         if presence.again is not None:
             self._relook_at = now + presence.again
+        if presence.revived:
+            # Seen in passing it has no time of its own: the last good answer was before.
+            at = self._dead_since if self._dead_since is not None else self.watch.verdict.failing_since
+            self._revived_since = now if at is None else at
         if presence.state is State.RUNNING and presence.instance is not None:
             self._found(presence.instance, now)
             return

@@ -90,6 +90,34 @@ def test_the_journal_tells_a_stop_from_a_crash(host, stand_in, journal, state):
     assert ["journal"] == stand_in.verbs
 
 
+@pytest.mark.parametrize("case, result, revived", [("auto-restart", "signal", True), ("auto-restart", "success", False)])
+def test_systemds_own_restart_is_seen(host, stand_in, case, result, revived):
+    """C25 while systemd waits to start what died, that is told at once; what ended well and comes again was meant to."""
+    stand_in.stands(case, Result=result)
+    found = drive(host, stand_in.actuator().look())
+    assert (State.STARTING, revived, []) == (found.state, found.revived, stand_in.verbs)
+
+
+@pytest.mark.parametrize(
+    "restarts, journal, revived, asked",
+    [
+        ("1", '{"EXIT_CODE":"killed"}', True, ["journal"]),
+        ("1", "", False, ["journal"]),
+        ("0", '{"EXIT_CODE":"killed"}', False, []),
+    ],
+)
+def test_systemds_own_restart_that_is_over(host, stand_in, restarts, journal, revived, asked):
+    """C25 a restart too quick to be seen shows in systemd's count; the journal tells a death from a good end, and a person's from systemd's."""
+    actuator = stand_in.actuator()
+    stand_in.stands("running", NRestarts="0")
+    assert not drive(host, actuator.look()).revived
+    stand_in.stands("running", NRestarts=restarts, InvocationID="fresh")
+    (stand_in.folder / "journal").write_text(journal, encoding="ascii")
+    found = drive(host, actuator.look())
+    assert (State.RUNNING, revived, asked) == (found.state, found.revived, stand_in.verbs)
+    assert not drive(host, actuator.look()).revived, "it is told once"
+
+
 def test_a_silent_systemd_proves_nothing(host, stand_in):
     """A systemd that does not answer is unknown, and nothing is started."""
     (stand_in.folder / "shows").write_text("Failed to connect to bus\n", encoding="ascii")

@@ -111,6 +111,36 @@ class Stage:
         ]
 
 
+def test_a_death_that_its_own_supervisor_mends() -> None:
+    """C25 systemd's own restart is an incident with its times, without any action of ours, and traffic is away meanwhile."""
+    stage = Stage().watch().until(5)
+    stage.body.alive = False
+    stage.actuator.sees = Presence(State.STARTING, None, "restarting by itself", 0.1, revived=True)
+    stage.body.ends(stage.world.host)
+    stage.healer.nudge()
+    stage.until(8)
+    stage.body.alive = True
+    stage.body.serial += 1
+    stage.body.since = 8.0
+    stage.actuator.sees = None
+    stage.until(60)
+    assert [(5, "failure", "gone"), (18, "recover", None)] == [
+        (round(at), *rest) for at, *rest in stage.told("failure", "recover", "start", "restart", "page")
+    ]
+
+
+def test_its_own_supervisor_never_gets_it_up() -> None:
+    """C25 systemd restarting it without end is no secret: after retry_every a person is told, once."""
+    stage = Stage().watch().until(5)
+    stage.body.alive = False
+    stage.actuator.sees = Presence(State.STARTING, None, "restarting by itself", 0.1, revived=True)
+    stage.body.ends(stage.world.host)
+    stage.until(2000)
+    assert [(5, "failure", "gone"), (305, "page", "unproven")] == [
+        (round(at), *rest) for at, *rest in stage.told("failure", "recover", "start", "restart", "page")
+    ]
+
+
 def test_a_reboot_closes_the_open_incident_and_keeps_the_budget() -> None:
     """C37 another boot: the incident ends as host_rebooted, no attempt goes on, what was spent is spent."""
     stage = Stage().watch().until(5).answers("bad").until(40)
