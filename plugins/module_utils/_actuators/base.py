@@ -56,8 +56,8 @@ class State(str, enum.Enum):
 class Presence:
     """What stands there now. `instance` is given while running or stopping. `detail` is one line for people (exit status, signal).
 
-    `again`: seconds after which to look again unasked; None: as is usual in that state. `revived`: the instance before died of itself, and its
-    own supervisor (systemd's Restart=, Docker's restart policy) starts it again or just has.
+    `again`: seconds after which to look again unasked; None: as is usual in that state. `revived`: the instance before died of itself, and
+    its own supervisor (systemd's Restart=, Docker's restart policy) starts it again or just has.
     """
 
     state: State

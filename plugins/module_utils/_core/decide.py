@@ -221,7 +221,7 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
 
 
 def _overdue(service: Service, memory: Memory, incident: Incident, facts: Facts, now: float) -> Optional[Decision]:
-    """It died and its own supervisor goes on starting it, without end or without an answer: nothing here may act, so a person should know."""
+    """It died, and its own supervisor starts it without end or without an answer: nothing here may act, so a person should know."""
     if incident.cause != Reason.GONE or incident.paged is not None or incident.attempt is not None or facts.verdict.started is None:
         return None
     if now < incident.entered + max(service.retry_every, 2.0 * memory.longest_start):

@@ -23,7 +23,7 @@ from .._records.holds import Holds
 from .._records.lease import Held as HeldLeases
 from .._records.lease import LeaseInfo, LeaseSet
 from .._records.pages import Page, Pages
-from .._records.state import StateStore, Version
+from .._records.state import StateStore, Version, same_boot
 from .._records.timeline import Timeline
 from .fallbacks import fallback_for
 from .healer import Healer
@@ -76,7 +76,7 @@ class LocalRecords(Records):
         version = self._store.version(service)
         data = self._store.load(service)
         self._versions[service] = version if data is not None else None
-        return Stored(data, data.get("boot_id") == boot_id()) if data is not None else None
+        return Stored(data, same_boot(data)) if data is not None else None
 
     def overtaken(self, service: str) -> bool:
         return service in self._versions and self._store.version(service) != self._versions[service]
@@ -271,7 +271,7 @@ class Site:
         # A run beside us may have opened it, and its word has not reached our healer yet.
         saved = self.store.peek(page.service) or {}
         kept = (saved.get("memory") or {}).get("incident") or {}
-        return saved.get("boot_id") == boot_id() and kept.get("id") == page.incident
+        return same_boot(saved) and kept.get("id") == page.incident
 
     def _damaged(self, path: str, aside: str, problem: str) -> None:
         self.records.record("state_reset", source=self.source, data={"reason": problem, "path": path, "aside": aside})

@@ -12,8 +12,7 @@ from .._actuators.base import Actuator, Instance, Presence, Work
 from .._core.model import Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Outcome, Step
-from .._records.files import boot_id
-from .._records.state import StateStore
+from .._records.state import StateStore, same_boot
 from .local import LocalDesk, Site
 from .ports import Records, Stored
 from .traffic import Fallback
@@ -43,7 +42,7 @@ class RehearsedRecords(Records):
         if service in self._saved:
             return Stored(json.loads(self._saved[service]), True)
         data = self._store.peek(service)
-        return Stored(data, data.get("boot_id") == boot_id()) if data is not None else None
+        return Stored(data, same_boot(data)) if data is not None else None
 
 
 class RehearsedDesk(LocalDesk):

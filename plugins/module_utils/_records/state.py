@@ -12,12 +12,26 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .._core.errors import RecordError
 from .._core.times import compact
-from .files import boot_id, cause, make_directory, read_file, remove, replace_file, set_aside, sync_directory
+from .files import boot_id, cause, make_directory, process_start_time, read_file, remove, replace_file, set_aside, sync_directory
 from .names import service_name
 
 SCHEMA = 1
 _LIMIT = 1024 * 1024
 Version = Tuple[int, int, int]
+
+
+def same_boot(data: Mapping[str, Any]) -> bool:
+    """Was this saved since the host came up? A container that is started anew keeps the kernel and its boot id, not its first process."""
+    saved, started = data.get("init_started"), _init_started()
+    return data.get("boot_id") == boot_id() and (saved is None or started is None or saved == started)
+
+
+def _init_started() -> Optional[int]:
+    """When process 1 started, in clock ticks since the kernel's boot; None where it is hidden."""
+    try:
+        return process_start_time(1)
+    except OSError:
+        return None
 
 
 class StateStore:
@@ -38,7 +52,7 @@ class StateStore:
         return os.path.join(self.directory, service_name(service) + ".json")
 
     def load(self, service: str) -> Optional[Dict[str, Any]]:
-        """What was saved, with `schema` and the `boot_id` of the boot it was saved on; None when there is nothing (any more).
+        """What was saved, with `schema` and the boot it was saved on (see `same_boot`); None when there is nothing (any more).
 
         Raises RecordError when a bad file cannot even be set aside.
         """
@@ -95,7 +109,10 @@ class StateStore:
     def save(self, service: str, state: Mapping[str, Any]) -> None:
         """Replace what is remembered; durable on return. Raises RecordError, and then the old file stands as it was."""
         path = self._path(service)
-        whole = {"schema": SCHEMA, "boot_id": boot_id()}
+        whole: Dict[str, Any] = {"schema": SCHEMA, "boot_id": boot_id()}
+        started = _init_started()
+        if started is not None:
+            whole["init_started"] = started
         whole.update((key, value) for key, value in state.items() if key not in whole)
         try:
             data = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode("ascii")
@@ -118,4 +135,4 @@ class StateStore:
         return gone
 
 
-__all__ = ["SCHEMA", "StateStore", "Version"]
+__all__ = ["SCHEMA", "StateStore", "Version", "same_boot"]

@@ -15,8 +15,8 @@ import time
 import pytest
 
 from selfheal._core.errors import RecordError
-from selfheal._records.files import boot_id
-from selfheal._records.state import StateStore
+from selfheal._records.files import boot_id, process_start_time
+from selfheal._records.state import StateStore, same_boot
 
 
 def test_saved_state_comes_back_with_schema_and_boot(tmp_path):
@@ -24,9 +24,21 @@ def test_saved_state_comes_back_with_schema_and_boot(tmp_path):
     store = StateStore(str(tmp_path / "state"))
     assert store.load("web") is None
     store.save("web", {"incident": "web-1", "rung": 2, "schema": 9, "boot_id": "other"})
-    assert store.load("web") == {"schema": 1, "boot_id": boot_id(), "incident": "web-1", "rung": 2}
+    started = process_start_time(1)
+    assert store.load("web") == {"schema": 1, "boot_id": boot_id(), "init_started": started, "incident": "web-1", "rung": 2}
     assert stat.S_IMODE((tmp_path / "state" / "web.json").stat().st_mode) == 0o600
     assert (store.forget("web"), store.forget("web"), store.load("web")) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    "changed, same",
+    [({}, True), ({"init_started": None}, True), ({"init_started": 1}, False), ({"boot_id": "other"}, False)],
+    ids=["this", "where process 1 is hidden", "the container was started anew", "the kernel was"],
+)
+def test_which_boot_it_was_saved_on(changed, same):
+    """C37 a state counts as of this boot only if both the kernel and process 1 are those it was saved under."""
+    saved = {"boot_id": boot_id(), "init_started": process_start_time(1), **changed}
+    assert same is same_boot({key: value for key, value in saved.items() if value is not None})
 
 
 GOOD = {"schema": 1, "boot_id": "x"}
