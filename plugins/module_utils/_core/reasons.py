@@ -47,6 +47,7 @@ class Reason(str, enum.Enum):
     FLAPPING = "flapping"
     STORM = "storm"
     OWN_NETWORK_DOWN = "own_network_down"
+    ENGINE_DOWN = "engine_down"
     RECORDS_UNWRITABLE = "records_unwritable"
 
     # Deployments: why one was refused, skipped, failed, or what is held of its release.
@@ -97,10 +98,12 @@ class Reason(str, enum.Enum):
     KILLED_BY_SIGNAL = "killed_by_signal"
     NOT_RUNNING = "not_running"
     NOT_ACTIVE = "not_active"
+    CONTAINER_UNHEALTHY = "container_unhealthy"
     SLOW = "slow"
 
     # Why a probe could not run: its observation is unknown and changes nothing.
     NO_SUCH_PROGRAM = "no_such_program"
+    NO_SUCH_CONTAINER = "no_such_container"
     NO_PERMISSION = "no_permission"
     NAME_LOOKUP_FAILED = "name_lookup_failed"
     TOO_MANY_STUCK = "too_many_stuck"
