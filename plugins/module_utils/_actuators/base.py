@@ -57,7 +57,8 @@ class Presence:
     """What stands there now. `instance` is given while running or stopping. `detail` is one line for people (exit status, signal).
 
     `again`: seconds after which to look again unasked; None: as is usual in that state. `revived`: the instance before died of itself, and
-    its own supervisor (systemd's Restart=, Docker's restart policy) starts it again or just has.
+    its own supervisor (systemd's Restart=, Docker's restart policy) starts it again or just has. `pending`: it runs, but its own start
+    is not over yet (a container's health check has not passed): an attempt's window waits for that.
     """
 
     state: State
@@ -65,6 +66,7 @@ class Presence:
     detail: str = ""
     again: Optional[float] = None
     revived: bool = False
+    pending: bool = False
 
 
 class Actuator(abc.ABC):
@@ -88,6 +90,14 @@ class Actuator(abc.ABC):
     @abc.abstractmethod
     def restart(self) -> Work[Outcome]:
         """Stop what stands there, within its own stop timeout and proven gone, then start."""
+
+    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
+        """How a probe of kind ``process`` without a pidfile asks after it; None where that is a process of this host."""
+        return None
+
+    def away(self) -> Optional[str]:
+        """Why nothing can be told of it or done about it at present, as what keeps it does not answer; None while it does."""
+        return None
 
     def cannot(self, rung: str) -> Optional[Reason]:
         """Why this rung (restart, redeploy, rollback) cannot help here; None when it can be tried."""

@@ -132,7 +132,7 @@ class Healer(Standing):
             never=here is State.NEVER and self._job is None,
             stopped=here is State.STOPPED,
             unseen=here is State.UNKNOWN and self.instance is None,
-            pending=here in (State.STARTING, State.STOPPING) or self._job is not None,
+            pending=here in (State.STARTING, State.STOPPING) or self._job is not None or self.presence.pending,
             observed=self.watch.observed,
             watched_since=self.watch.begun,
             hold=held.text if held is not None else None,
@@ -146,7 +146,7 @@ class Healer(Standing):
             override=self._override,
             cannot=self._cannot(),
             jitter=self._jitter,
-            **self.around.facts(now, serving(self.service, here, self.watch.verdict)),
+            **self.around.facts(now, serving(self.service, here, self.watch.verdict), self._actuator.away()),
         )
 
     def _cannot(self) -> Dict[str, Reason]:

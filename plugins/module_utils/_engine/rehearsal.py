@@ -74,6 +74,12 @@ class RehearsedActuator(Actuator):
     def cannot(self, rung: str) -> Optional[Reason]:
         return self._inner.cannot(rung)
 
+    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
+        return self._inner.probe(instance)
+
+    def away(self) -> Optional[str]:
+        return self._inner.away()
+
     def start(self) -> Work[Outcome]:
         return _nothing()
 

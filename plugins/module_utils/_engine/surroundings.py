@@ -79,11 +79,12 @@ class Surroundings:
         answered = [each.asked_since(at, ask=True) for each in self.dependencies]  # every one is asked, whatever the first says
         return all(answered) and self.peers.asked_since(at)
 
-    def facts(self, now: float, serving: bool) -> Dict[str, Optional[str]]:
-        """The facts that come from here."""
+    def facts(self, now: float, serving: bool, away: Optional[str] = None) -> Dict[str, Optional[str]]:
+        """The facts that come from here. away: what keeps the resource itself does not answer, so it waits like for a dependency."""
         missing = self.peers.missing(self._healer.service.guard.min_available)
         return {
-            "dependency": next((why for why in (each.down(now) for each in self.dependencies) if why is not None), None),
+            "dependency": away
+            or next((why for why in (each.down(now) for each in self.dependencies) if why is not None), None),
             "peers_missing": missing,
             "last_available": missing if serving else None,
             "storm": self._storm.text(self._healer.name) if self._storm is not None else None,
