@@ -75,8 +75,22 @@ class Reason(str, enum.Enum):
     HEALED_BY_ROLLBACK = "healed_by_rollback"
     GARBLED = "garbled"
 
+    # Links: what was wrong with one, or why it was left as it is.
+    LINK_MISSING = "link_missing"
+    LINK_BROKEN = "link_broken"
+    LINK_WRONG = "link_wrong"
+    LINK_ABSOLUTE = "link_absolute"
+    LINK_INDIRECT = "link_indirect"
+    LINK_OUTSIDE = "link_outside"
+    NOT_NEWEST = "not_newest"
+    NO_RELEASE = "no_release"
+    NO_PUBLIC_DIRECTORY = "no_public_directory"
+    NO_SUCH_PROJECT = "no_such_project"
+    PROJECT_IS_LINK = "project_is_link"
+
     # Traffic.
     NO_BACKUP = "no_backup"
+    TRAFFIC_RETURNED = "traffic_returned"
 
     # What a probe found.
     TIMEOUT = "timeout"
