@@ -12,7 +12,7 @@ from __future__ import annotations
 import abc
 import enum
 from dataclasses import dataclass
-from typing import Generator, NamedTuple, Optional, TypeVar
+from typing import Any, Generator, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
 from .._core.reasons import Reason
 from .._host import Outcome, Step
@@ -69,6 +69,19 @@ class Presence:
     pending: bool = False
 
 
+class Evidence(NamedTuple):
+    """What tells why a resource failed. told: what it last said of itself, before anything was started again, as plain data.
+
+    unit: the systemd unit whose journal is its log; log: the file it writes. commands: further ones worth asking, by a name for what they
+    print; each is run as it is, without a shell.
+    """
+
+    told: Mapping[str, Any] = {}
+    unit: Optional[str] = None
+    log: Optional[str] = None
+    commands: Tuple[Tuple[str, Tuple[str, ...]], ...] = ()
+
+
 class Actuator(abc.ABC):
     """One resource. Its outcomes: ok (done and proven), bad (tried and failed), unknown (could not be tried)."""
 
@@ -103,6 +116,10 @@ class Actuator(abc.ABC):
         """Why this rung (restart, redeploy, rollback) cannot help here; None when it can be tried."""
         return None if rung == "restart" else Reason.UNSUPPORTED
 
+    def evidence(self) -> Evidence:
+        """What is known of its last end, and where its log is. Answers at once, from memory."""
+        return Evidence()
+
     def redeploy(self) -> Work[Outcome]:
         """Build the current release again."""
         return _unsupported(self.key, "redeploy")
@@ -117,4 +134,4 @@ def _unsupported(key: str, rung: str) -> Work[Outcome]:
     return Outcome("unknown", Reason.UNSUPPORTED, "%s cannot %s" % (key, rung))
 
 
-__all__ = ["Actuator", "Instance", "Presence", "State", "Timed", "Work"]
+__all__ = ["Actuator", "Evidence", "Instance", "Presence", "State", "Timed", "Work"]

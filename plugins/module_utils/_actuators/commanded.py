@@ -13,7 +13,7 @@ from .._core.reasons import Reason
 from .._host import Outcome, Step
 from .._records.files import cause, read_file
 from .._transient import OperatorCommand
-from .base import Actuator, Instance, Presence, Timed, Work
+from .base import Actuator, Evidence, Instance, Presence, Timed, Work
 
 GRACE = 5.0
 """Seconds beyond a command's own limit until its step is given up."""
@@ -36,6 +36,9 @@ class Commanded(Actuator):
 
     def watch(self, instance: Instance) -> Optional[Step]:
         return self._inner.watch(instance)
+
+    def evidence(self) -> Evidence:
+        return self._inner.evidence()
 
     def probe(self, instance: Optional[Instance]) -> Optional[Step]:
         return self._inner.probe(instance)

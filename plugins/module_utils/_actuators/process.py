@@ -26,7 +26,7 @@ from .._probes.pidfile import PidfileRefused, read_pidfile
 from .._proc import Gone, Pause, Stat
 from .._spawn import Run
 from .._transient import parse_show, service_argv, show_argv, stop_argv, systemd_runs, unit_name
-from .base import Actuator, Instance, Presence, State, Timed, Work
+from .base import Actuator, Evidence, Instance, Presence, State, Timed, Work
 from .identity import Record, Registry
 from .launch import Launch
 from .stopping import leftovers, stop_leftovers, stop_process
@@ -158,6 +158,13 @@ class ProcessActuator(Actuator):
 
     def watch(self, instance: Instance) -> Optional[Step]:
         return Gone(*_proc.parse_instance(instance.id)) if _proc.can_wait() else None
+
+    def evidence(self) -> Evidence:
+        record = self._registry.read()
+        code = None if record is None else _proc.service_code(record.pid)
+        told = {} if code is None else {"ended": _proc.ending(code), "exit_status" if code >= 0 else "signal": abs(code)}
+        unit = unit_name(self._service) if self._in_unit else None
+        return Evidence(told, unit, None if self._in_unit else self._log)
 
     # -- acting
 

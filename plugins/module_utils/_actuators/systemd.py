@@ -23,7 +23,7 @@ from .._proc import Gone, Pause
 from .._records.files import make_directory, read_file, remove, replace_file
 from .._spawn import Run
 from . import unit_state
-from .base import Actuator, Instance, Presence, State, Timed, Work
+from .base import Actuator, Evidence, Instance, Presence, State, Timed, Work
 
 _SHOW_WITHIN = 10.0
 _RESET_WITHIN = 10.0
@@ -158,6 +158,9 @@ class UnitActuator(Actuator):
 
     def watch(self, instance: Instance) -> Optional[Step]:
         return Gone(*_proc.parse_instance(instance.id)) if instance.pid and _proc.can_wait() else None
+
+    def evidence(self) -> Evidence:
+        return Evidence(dict(self._last[1]), unit=self.name)
 
     # -- acting
 

@@ -45,6 +45,7 @@ class Decision:
     """`until`: monotonic seconds at which to ask again (None: only news can change the answer). `since`: see the kind.
 
     OPEN: since = when the failure began. ATTEMPT: rung, number, window, retry. STEP_OVER, ATTEMPT_OVER: previous.
+    WAIT: since = when something disruptive may follow, where it waits only for its proof.
     RECOVER: since = start of the unbroken health. BLOCK: block.
     """
 
@@ -212,7 +213,9 @@ def _unproven(service: Service, incident: Incident, facts: Facts, now: float) ->
         proof_at = since + service.failing_for
         if now >= proof_at:
             return None
-        return Decision(Do.WAIT, detail="failing; a disruptive step needs %g s without a break" % service.failing_for, until=proof_at)
+        return Decision(
+            Do.WAIT, detail="failing; a disruptive step needs %g s without a break" % service.failing_for, until=proof_at, since=proof_at
+        )
     unproven_at = max(incident.entered, facts.watched_since) + service.retry_every
     if now >= unproven_at and incident.paged is None and incident.attempt is not None:
         return Decision(Do.PAGE, Reason.UNPROVEN, "no probe could tell for %g s whether it is healthy" % service.retry_every)

@@ -94,6 +94,7 @@ class Incident:
     """`failed_at` and `opened` are monotonic, `failure_time` wall-clock seconds of the same instant as `failed_at`.
 
     entered: when the present phase began. paged: one page per incident, whatever the reasons; reset by nothing.
+    probable_cause, probable_detail: see `cause`; None until its diagnostics were gathered.
     """
 
     id: str
@@ -107,6 +108,8 @@ class Incident:
     attempt: Optional[Attempt] = None
     previous: Optional[Previous] = None
     paged: Optional[str] = None
+    probable_cause: Optional[str] = None
+    probable_detail: str = ""
 
     def move(self, trigger: Trigger, now: float) -> Incident:
         """The incident after `trigger`; raises IllegalTransition for one its phase does not know."""

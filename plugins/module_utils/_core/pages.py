@@ -33,7 +33,7 @@ def firing(host: str, service: Optional[str], incident: str, data: Mapping[str, 
         "sentence": "",
         "failure_time": str(data.get("failure_time") or timestamp),
     }
-    for key in ("held", "previous", "services"):
+    for key in ("held", "previous", "services", "probable_cause", "probable_detail"):
         if data.get(key) is not None:
             message[key] = data[key]
     message["sentence"] = _call(message, str(data.get("detail") or ""))
@@ -51,6 +51,8 @@ def _call(message: Mapping[str, Any], detail: str) -> str:
         why,
         message["failure_time"],
     )
+    if message.get("probable_detail"):
+        said += " Probable cause: %s (%s)." % (message["probable_detail"], message["probable_cause"])
     if "held" in message:
         said += " Nothing is done about it: %s." % message["held"]
     return said
@@ -73,7 +75,9 @@ def alerts(message: Mapping[str, Any], opened: float, now: float) -> List[Dict[s
     labels = {"alertname": ALERT, "host": message["host"], "severity": SEVERITY}
     if message["service"] is not None:
         labels["service"] = message["service"]
-    annotations = {key: str(message[key]) for key in ("incident", "reason", "sentence", "failure_time", "held") if key in message}
+    annotations = {
+        key: str(message[key]) for key in ("incident", "reason", "sentence", "failure_time", "held", "probable_cause") if key in message
+    }
     ends = now + LASTS if message["status"] == "firing" else now
     return [{"labels": labels, "annotations": annotations, "startsAt": format_time(min(opened, now)), "endsAt": format_time(ends)}]
 

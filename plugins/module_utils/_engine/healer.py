@@ -21,6 +21,7 @@ from .._core.model import Probe, Service
 from .._core.reasons import Reason
 from .._host import Host, Outcome, Step
 from . import events
+from .diagnostics import Diagnosis
 from .job import Job, broken_action
 from .keeper import Keeper
 from .permit import Permit, known_block
@@ -30,6 +31,7 @@ from .surroundings import Surroundings, Wiring, serving
 from .watch import Watch
 
 BEGINNINGS = frozenset((Do.ATTEMPT, Do.FIRST_START))
+DIAGNOSED = frozenset((Do.ATTEMPT, Do.BLOCK, Do.PAGE, Do.ESCALATE))
 SETTLED = 64
 """More decisions than this in one turn mean that two of them undo each other; the turn ends and says so."""
 
@@ -71,6 +73,7 @@ class Healer(Standing):
         self._degraded = False
         self._keeper = Keeper(service, host, records, source)
         self.around = Surroundings(self, host, wiring or Wiring(), self._say)
+        self.diagnosis = Diagnosis(wiring.diagnostics if wiring is not None else None, host, self, records)
 
     # -- what the driver calls -------------------------------------------------------------------------------------------
 
@@ -97,6 +100,7 @@ class Healer(Standing):
             self._job.abandon()
             self._job = None
         self._unwatch()
+        self.diagnosis.stop()
         self.around.stop()
         self._permit.release()
 
@@ -185,6 +189,8 @@ class Healer(Standing):
         self._revived_since = None
         self.decision = decision
         self._until = self._permit.ask_again(decision, now)
+        if decision.do is Do.WAIT and decision.since is not None and facts.storm is None:
+            self._until = min(self._until, self.diagnosis.foresee(decision.since, now))
         self._remember()
         self.around.move_traffic(self._facts(now), now)
 
@@ -193,6 +199,9 @@ class Healer(Standing):
         incident = self.memory.incident
         if incident is not None and incident.attempt is None and not self.around.asked_since(incident.opened):
             return Decision(Do.WAIT, Reason.DEPENDENCY_DOWN, "asking what it depends on before anything is disrupted")
+        gathered = self.diagnosis.before(now)
+        if gathered is not None:
+            return Decision(Do.WAIT, detail="diagnostics are gathered before it is disrupted", until=gathered)
         if now - self._looked_at >= RELOOK and not self.leaving:
             self._look()
             return Decision(Do.WAIT, detail="looking at what stands there before it is disrupted", until=now)
@@ -230,6 +239,8 @@ class Healer(Standing):
             self.around.closed()
         self._save()
         self.watch.pace(self.memory.incident, decision.do, now)
+        if decision.do in DIAGNOSED and facts.storm is None:
+            self.diagnosis.begin(now, alive=not (facts.dead or facts.never or facts.stopped))
         if decision.do in BEGINNINGS:
             self._act(decision, facts)
         elif decision.do in (Do.OBSERVE, Do.ESCALATE, Do.RECOVER, Do.BLOCK):

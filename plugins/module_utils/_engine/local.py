@@ -18,6 +18,7 @@ from .._probes.exec import ExecProbe
 from .._probes.kinds import step_for
 from .._records.approvals import Approvals
 from .._records.buffer import Recorder
+from .._records.diagnostics import Bundles
 from .._records.files import boot_id
 from .._records.holds import Holds
 from .._records.lease import Held as HeldLeases
@@ -25,6 +26,7 @@ from .._records.lease import LeaseInfo, LeaseSet
 from .._records.pages import Page, Pages
 from .._records.state import StateStore, Version, same_boot
 from .._records.timeline import Timeline
+from .diagnostics import Diagnostics
 from .fallbacks import fallback_for
 from .healer import Healer
 from .maintenance import HostState
@@ -198,6 +200,7 @@ class Site:
         holds, approvals = Holds(config.state_dir, etc), Approvals(config.state_dir)
         self.desk = LocalDesk(holds, approvals, LeaseSet(os.path.join(config.run_dir, "leases")), inner, host, source)
         self.watched: List[str] = []
+        self.diagnostics: Optional[Diagnostics] = Diagnostics(Bundles(config.state_dir), config.host)
         self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic())
 
     def healer(self, service: Service, operated: bool = False, override: FrozenSet[Reason] = frozenset(), delay: float = 0.0) -> Healer:
@@ -212,6 +215,7 @@ class Site:
             ask_peer=lambda url: step_for(HttpTarget(url)),
             fallback=self.fallback(service),
             storm=None if operated else self.storm,
+            diagnostics=self.diagnostics,
         )
         if service.name not in self.contracts or self.contracts[service.name].notify != service.notify:
             self.contracts[service.name] = service

@@ -107,6 +107,7 @@ class RehearsalSite(Site):
         super().__init__(etc, config, host, source)
         records = RehearsedRecords(self.store)
         self.records = wrap(records) if wrap is not None else records
+        self.diagnostics = None
         self.desk = RehearsedDesk(self.desk.holds, self.desk.approvals, self.desk.leases, self.local, host, source)
 
     def actuator(self, service: Service) -> Actuator:

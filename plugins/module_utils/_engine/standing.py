@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any, Dict, Optional
 
-from .._actuators.base import Actuator, Instance, Presence, State
+from .._actuators.base import Actuator, Evidence, Instance, Presence, State
 from .._core.health import ProbeHealth
 from .._core.memory import NOTHING, Memory
 from .._host import Handle, Host
@@ -50,6 +50,10 @@ class Standing(abc.ABC):
     @abc.abstractmethod
     def _save(self) -> None:
         """Make durable what is remembered."""
+
+    def evidence(self) -> Evidence:
+        """What is known of the last end of what stood there."""
+        return self._actuator.evidence()
 
     def nudge(self) -> None:
         """Somebody has said something: decide anew at the next turn."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from .._actuators.base import State
+from .._actuators.base import State, Work
 from .._core.breaker import Breaker, BreakerState, Cause
 from .._core.guards import Facts
 from .._core.health import Verdict
 from .._core.model import Dependency, Service
 from .._host import Host, Step
 from .dependency import DependencyWatch
+from .dependency_traffic import DependencyTraffic
+from .diagnostics import Diagnostics
 from .peers import Peers
 from .storm import StormWatch
 from .traffic import Fallback, Traffic
@@ -26,7 +28,10 @@ class Wiring(NamedTuple):
     ask_dependency: Optional[Callable[[Dependency], Step]] = None
     ask_peer: Optional[Callable[[str], Step]] = None
     fallback: Optional[Fallback] = None
+    dependency_fallback: Optional[Callable[[Dependency], Optional[Fallback]]] = None
+    warm_up: Optional[Callable[[], Work[Any]]] = None
     storm: Optional[StormWatch] = None
+    diagnostics: Optional[Diagnostics] = None
 
 
 class Surroundings:
@@ -42,11 +47,18 @@ class Surroundings:
             DependencyWatch(rules, host, _asking(wiring.ask_dependency, rules), healer, say) for rules in service.dependencies
         ]
         self.peers = Peers(service.guard.peers, host, wiring.ask_peer or _nobody, healer)
-        self.traffic = Traffic(wiring.fallback, host, healer, say)
+        self.traffic = Traffic(wiring.fallback, host, healer, say, wiring.warm_up)
+        instead = wiring.dependency_fallback or _none
+        self.detours = [DependencyTraffic(each, instead(each.rules), host, healer, say) for each in self.dependencies]
 
     @property
     def wake(self) -> float:
-        return min(min((each.wake for each in self.dependencies), default=math.inf), self.peers.wake, self.traffic.wake)
+        return min(min((each.wake for each in self.dependencies), default=math.inf), self.peers.wake, self._moves_at)
+
+    @property
+    def _moves_at(self) -> float:
+        """When a move of traffic is due."""
+        return min(self.traffic.wake, min((each.wake for each in self.detours), default=math.inf))
 
     def turn(self, now: float) -> bool:
         """Let everything due happen; True when a decision may differ now."""
@@ -58,7 +70,7 @@ class Surroundings:
         for each in self.dependencies:
             each.news = False
         self.peers.news = False
-        return news or now >= self.traffic.wake
+        return news or now >= self._moves_at
 
     def opened(self, now: float) -> None:
         """An incident has opened: ask what a disruptive step will depend on."""
@@ -79,12 +91,15 @@ class Surroundings:
         answered = [each.asked_since(at, ask=True) for each in self.dependencies]  # every one is asked, whatever the first says
         return all(answered) and self.peers.asked_since(at)
 
+    def down(self, now: float) -> Optional[str]:
+        """Which dependency a restart must wait for, in words."""
+        return next((why for why in (each.down(now) for each in self.dependencies) if why is not None), None)
+
     def facts(self, now: float, serving: bool, away: Optional[str] = None) -> Dict[str, Optional[str]]:
         """The facts that come from here. away: what keeps the resource itself does not answer, so it waits like for a dependency."""
         missing = self.peers.missing(self._healer.service.guard.min_available)
         return {
-            "dependency": away
-            or next((why for why in (each.down(now) for each in self.dependencies) if why is not None), None),
+            "dependency": away or self.down(now),
             "peers_missing": missing,
             "last_available": missing if serving else None,
             "storm": self._storm.text(self._healer.name) if self._storm is not None else None,
@@ -92,18 +107,23 @@ class Surroundings:
 
     def move_traffic(self, facts: Facts, now: float) -> None:
         self.traffic.turn(facts, now)
+        for each in self.detours:
+            each.turn(facts, now)
 
     def stop(self) -> None:
         for each in self.dependencies:
             each.stop()
         self.peers.stop()
         self.traffic.stop()
+        for detour in self.detours:
+            detour.stop()
         if self._storm is not None:
             self._storm.concerned.remove(self._healer)
 
     def to_data(self) -> Dict[str, Any]:
         """The breakers, for the state file."""
-        return {each.rules.name: {**vars(each.state), "cause": each.state.cause} for each in self.dependencies}
+        places = zip(self.dependencies, self.detours)
+        return {each.rules.name: {**vars(each.state), "cause": each.state.cause, "traffic": detour.place} for each, detour in places}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Breakers survive a restart of the watchdog; one that cannot be read begins closed."""

@@ -10,13 +10,14 @@ incident everything is asked `CLOSE` seconds after its last answer (exec no more
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from .._core import health as healths
 from .._core.decide import Do
 from .._core.health import Observation, ProbeHealth, Verdict
 from .._core.incident import Incident, Phase
 from .._core.model import Probe, Service
+from .._core.times import format_time
 from .._host import Handle, Host, Step
 
 CLOSE = 0.25
@@ -136,6 +137,22 @@ class Watch:
         """Which probes answer slowly, for a record."""
         slow = {name: round(self.tally[name].latency * 1000) for name, health in self.health.items() if health.degraded}
         return {"reason": "slow", "after_ms": round(self._after * 1000), "latency_ms": slow}
+
+    def answers(self, offset: float) -> List[Dict[str, Any]]:
+        """What each probe answered last, as plain data. `offset`: wall clock minus monotonic clock."""
+        seen = [(name, tally.last) for name, tally in self.tally.items()]
+        return [
+            {
+                "probe": name,
+                "status": last.status,
+                "reason": None if last.reason is None else str(last.reason),
+                "detail": last.detail,
+                "at": format_time(last.ended + offset),
+                "latency_ms": round((last.ended - last.started) * 1000),
+            }
+            for name, last in seen
+            if last is not None
+        ]
 
     def start_due(self, now: float) -> None:
         """Start every probe that is due."""
