@@ -33,8 +33,8 @@ unit: ## pytest over tests/unit, against the installed tarball
 system: ## pytest over tests/system: the daemon as real processes
 	@tests/tools/system.sh
 
-integration: ## ansible-test integration: every module against the installed tarball
-	@tests/tools/integration.sh
+integration: ## every module by ansible-test, the lab's tests and molecule's scenarios, all against the installed tarball
+	@tests/tools/all.sh integration lab molecule
 
 lab: ## two real hosts with systemd (Debian 12 and 13) for playing; Docker Engine is started where none runs
 	@tests/tools/lab.sh up
@@ -42,7 +42,7 @@ lab: ## two real hosts with systemd (Debian 12 and 13) for playing; Docker Engin
 lab-down: ## remove the lab's hosts, and stop Docker Engine if it was started for them
 	@tests/tools/lab.sh down
 
-lab-test: ## systemd services broken and healed on fresh hosts of the lab; skipped, with the reason, where there can be none
+lab-test: ## services broken and healed on fresh hosts of the lab, Debian 12 and 13; skipped, with the reason, where there can be none
 	@tests/tools/lab.sh test
 
 bench: ## the measurements, each against its anchor in the same run

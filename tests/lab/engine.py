@@ -18,7 +18,11 @@ ENGINE_LOG = "/var/log/selfheal-lab-dockerd.log"
 
 
 class Unavailable(Exception):
-    """The lab cannot be had on this machine; says exactly why."""
+    """The lab could not be had; says exactly why."""
+
+
+class Impossible(Unavailable):
+    """Nor can it be: this account, or this kind of machine, cannot have one. Tests are skipped for this reason and for no other."""
 
 
 def run(*argv: str, within: float = 60.0, check: bool = True, text: Optional[str] = None) -> "subprocess.CompletedProcess[str]":
@@ -50,7 +54,7 @@ def start_engine() -> bool:
     if engine_answers():
         return False
     if os.geteuid() != 0:
-        raise Unavailable("no Docker Engine answers here, and only root may start one")
+        raise Impossible("no Docker Engine answers here, and only root may start one")
     if shutil.which("dockerd") is None:
         install("docker.io")
     if shutil.which("dockerd") is None:
@@ -110,7 +114,7 @@ def _tail(path: str) -> str:
 def install(*packages: str) -> None:
     """Have packages of the distribution. Raises Unavailable."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise Unavailable("%s is missing; installing it takes root and apt-get" % " and ".join(packages))
+        raise Impossible("%s is missing; installing it takes root and apt-get" % " and ".join(packages))
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     commands = (["apt-get", "-q", "update"], ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages])
     for argv in commands:

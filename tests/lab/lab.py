@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real hosts: containers with systemd as PID 1, Debian 12 and 13. Everything here waits for a bounded time only.
 
-`python lab.py up [NUMBER] | down | images`. The images are made from the packages of this machine's own mirror, and made anew when the
-recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing runs on it.
+`python lab.py up [NUMBER] | down | images | ready | rest`. The images are made from the packages of this machine's own mirror, and made anew
+when the recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing runs
+on it. `ready` has all that tests need, says "started" if that took an engine, and ends with 77 where it cannot be had; `rest started`
+undoes it.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import sys
 import tempfile
 import time
 import uuid
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
-from engine import PID_FILE, Unavailable, engine_answers, install, run, start_engine, start_time, stop_engine
+from engine import PID_FILE, Impossible, Unavailable, engine_answers, install, run, start_engine, start_time, stop_engine
 
 HERE = pathlib.Path(__file__).resolve().parent
 LABEL = "selfheal.lab"
@@ -32,8 +34,15 @@ SUITES = {"debian12": "bookworm", "debian13": "trixie"}
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-apt,openssh-server,iproute2,iptables,nftables,procps,ca-certificates,curl,sudo,cron"
 WITH_DOCKER = "docker.io,kmod"
 EXTRA = {"debian12": "", "debian13": "docker-cli"}
+SKIPPED = 77
 FEW = 5
 """So many hosts of each Debian fit without a change to this machine."""
+DERIVED = """FROM %(base)s
+RUN ls /etc/systemd/system/*.wants > /tmp/before; apt-get -q update && \
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends %(packages)s && \
+    apt-get clean && rm -rf /var/lib/apt/lists/* && : > /etc/machine-id && \
+    for unit in $(ls /etc/systemd/system/*.wants | grep -vxFf /tmp/before); do systemctl --quiet disable "$unit"; done
+"""
 LOCK = PID_FILE.with_name("selfheal-lab-images.lock")
 INOTIFY_BEFORE = PID_FILE.with_name("selfheal-lab-inotify")
 INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
@@ -43,8 +52,12 @@ INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 @functools.lru_cache(maxsize=None)
-def image(distribution: str, docker: bool = False) -> str:
-    """The name of the image of a host, which is made where it is missing. `docker`: with an engine of its own inside."""
+def image(distribution: str, docker: bool = False, packages: Tuple[str, ...] = ()) -> str:
+    """The name of the image of a host, which is made where it is missing. See `start_host`."""
+    return _derived(_plain(distribution, docker), packages) if packages else _plain(distribution, docker)
+
+
+def _plain(distribution: str, docker: bool) -> str:
     packages = ",".join(each for each in (PACKAGES, *((WITH_DOCKER, EXTRA[distribution]) if docker else ())) if each)
     recipe = [distribution, packages, *(path.read_text() for path in sorted((HERE / "image").iterdir()))]
     tag = "selfheal-lab/%s%s:%s" % (distribution, "-docker" if docker else "", hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:12])
@@ -54,6 +67,18 @@ def image(distribution: str, docker: bool = False) -> str:
             if not _there(tag):  # another run has made it meanwhile
                 _make(distribution, packages, tag)
                 _forget_others(distribution, tag)
+    return tag
+
+
+def _derived(base: str, packages: Tuple[str, ...]) -> str:
+    """An image with more packages, none of whose services runs unless it is started."""
+    recipe = DERIVED % {"base": base, "packages": " ".join(sorted(packages))}
+    tag = "%s-%s" % (base, hashlib.sha256(recipe.encode()).hexdigest()[:8])
+    if not _there(tag):
+        with open(LOCK, "w", encoding="ascii") as lock:
+            _take(lock.fileno())
+            if not _there(tag):
+                run("docker", "build", "--quiet", "--tag", tag, "-", within=300, text=recipe)
     return tag
 
 
@@ -76,7 +101,7 @@ def _take(lock: int) -> None:
 def _forget_others(distribution: str, tag: str) -> None:
     """Remove images of recipes of the past, as long as no host runs on them."""
     listed = run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "selfheal-lab/" + distribution, within=20).stdout.split()
-    plain = [each for each in listed if each != tag and not each.endswith("<none>")]
+    plain = [each for each in listed if not each.startswith(tag) and not each.endswith("<none>")]
     if plain:
         run("docker", "rmi", *plain, check=False, within=60)
 
@@ -160,13 +185,34 @@ class Host:
         text = self.run("systemctl", "show", "--property=" + ",".join(properties), "--", unit).stdout
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
+    def address(self) -> str:
+        """Where this machine reaches it."""
+        return run("docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).stdout.strip()
+
+    def reboot(self) -> None:
+        """`systemctl reboot`, waited for until it is up again: /run is gone, everything was stopped and started."""
+        run("docker", "update", "--restart", "unless-stopped", self.name)
+        before = self.show("-.slice", "InvocationID", "ActiveEnterTimestampMonotonic")
+        self.run("systemctl", "reboot", expect=None)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            now = run("docker", "exec", self.name, "systemctl", "show", "--property=" + ",".join(before), "-.slice", check=False).stdout
+            if now.strip() and now.split() != ["%s=%s" % pair for pair in before.items()]:
+                return _booted(self)
+            time.sleep(0.1)
+        raise Unavailable("%s did not come up again within 60 s" % self.name)
+
     def remove(self) -> None:
         run("docker", "rm", "-f", "-v", self.name, check=False, within=60)
 
 
-def start_host(distribution: str, name: Optional[str] = None, docker: bool = False) -> Host:
-    """A fresh host, up and running. Raises Unavailable with what systemd said if it does not come up."""
-    tag = image(distribution, docker)
+def start_host(distribution: str, name: Optional[str] = None, docker: bool = False, packages: Tuple[str, ...] = ()) -> Host:
+    """A fresh host, up and running. `docker`: with an engine of its own inside; `packages`: with more of the distribution's, which do
+    not run.
+
+    Raises Unavailable with what systemd said if it does not come up.
+    """
+    tag = image(distribution, docker, packages)
     host = Host(name or "selfheal-lab-%s-%s" % (distribution, uuid.uuid4().hex[:8]), distribution)
     extra = ["-v", "/var/lib/docker"] if docker else []
     run(
@@ -265,13 +311,17 @@ def remove_all(prefix: str = "") -> int:
 
 def main(argv: List[str]) -> int:
     verb = argv[0] if argv else ""
-    if verb not in ("up", "down", "images"):
-        sys.stderr.write("usage: lab.py up [NUMBER] | down | images\n")
+    verbs = {"up": _up, "down": _down, "images": _images, "ready": _ready, "rest": _rest}
+    if verb not in verbs:
+        sys.stderr.write("usage: lab.py %s\n" % " | ".join(verbs))
         return 2
     try:
-        return {"up": _up, "down": _down, "images": _images}[verb](argv[1:])
+        return verbs[verb](argv[1:])
+    except Impossible as reason:
+        sys.stderr.write("skipped: the lab cannot be had here: %s\n" % reason)
+        return SKIPPED
     except Unavailable as reason:
-        sys.stderr.write("lab: not available here: %s\n" % reason)
+        sys.stderr.write("lab: %s\n" % reason)
         return 1
 
 
@@ -295,6 +345,33 @@ def _down(rest: List[str]) -> int:
         sys.stdout.write("%d host%s removed\n" % (count, "" if count == 1 else "s"))
         stop_engine()
     as_before()
+    return 0
+
+
+def _ready(rest: List[str]) -> int:
+    started = start_engine()
+    try:
+        sweep()
+        for distribution in SUITES:
+            image(distribution)
+    except Unavailable:
+        if started:
+            stop_engine()
+        raise
+    try:
+        allow_many()
+    except Unavailable as reason:
+        sys.stderr.write("lab: %s; fewer hosts run at once\n" % reason)
+    sys.stdout.write("started\n" if started else "")
+    return 0
+
+
+def _rest(rest: List[str]) -> int:
+    sweep()
+    if not run("docker", "ps", "-q", "--filter", "label=" + LABEL, within=20).stdout.strip():
+        as_before()
+    if rest:
+        stop_engine()
     return 0
 
 

@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Real hosts with systemd: `lab.sh up [NUMBER]` starts some for playing, `lab.sh down` removes them, `lab.sh test [PYTEST ARGUMENTS]` runs
-# tests/lab on fresh ones, `lab.sh images` makes what all of them start from.
+# tests/lab on fresh ones, `lab.sh images` makes what all of them start from. Tests mostly wait, so many run at once: SELFHEAL_LAB_WORKERS.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 verb=${1:-}
@@ -17,10 +17,17 @@ case $verb in
         install_collection
         venv test
         ansible_environment test
+        lab_engine
         cd "$ROOT"
         export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
-        if [ $# -eq 0 ]; then set -- tests/lab; fi
-        exec "$VENVS/test/bin/python" -m pytest -p no:cacheprovider "$@"
+        paths=(tests/lab)
+        for argument in "$@"; do case $argument in tests/*) paths=() ;; esac; done
+        workers=8
+        # Every host takes seven inotify instances.
+        if [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -lt 512 ]; then workers=4; fi
+        # One test at a time to each worker: they come in an order, the longest first.
+        "$VENVS/test/bin/python" -m pytest -p no:cacheprovider -n "${SELFHEAL_LAB_WORKERS:-$workers}" --dist load --maxschedchunk 1 \
+            "${paths[@]}" "$@"
         ;;
     *) die "usage: tests/tools/lab.sh up [NUMBER] | down | images | test [PYTEST ARGUMENTS]" ;;
 esac

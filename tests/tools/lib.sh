@@ -12,6 +12,8 @@ VENVS="$ROOT/.venv"
 COLLECTIONS="$VENVS/collections"
 INSTALLED="$COLLECTIONS/ansible_collections/faultline/selfheal"
 export ROOT
+# What a step ends with that cannot be had on this machine; its last line says why.
+SKIPPED=77
 
 say() { printf '== %s\n' "$*" >&2; }
 
@@ -97,6 +99,18 @@ _install_collection() {
     mkdir -p "$COLLECTIONS"
     "$VENVS/demo/bin/ansible-galaxy" collection install --offline --force -p "$COLLECTIONS" "$tarball" >/dev/null
     printf '%s' "$wanted" >"$COLLECTIONS/.complete"
+}
+
+# lab_engine: a Docker Engine and the lab's images; an engine that had to be started is stopped with this script. Where there can be none
+# (neither root nor an engine that answers, or no apt-get) the script ends as skipped; any other trouble is a failure.
+lab_engine() {
+    local status=0 said
+    LAB_PYTHON=$("$ROOT/tests/tools/find-python.sh")
+    said=$("$LAB_PYTHON" "$ROOT/tests/lab/lab.py" ready) || status=$?
+    if [ "$status" -ne 0 ]; then exit "$status"; fi
+    LAB_STARTED=$said
+    # shellcheck disable=SC2086
+    trap '"$LAB_PYTHON" "$ROOT/tests/lab/lab.py" rest $LAB_STARTED' EXIT
 }
 
 # copy_tree DIRECTORY: tracked and new files as ansible_collections/faultline/selfheal, where ansible-test and ansible-lint want them.

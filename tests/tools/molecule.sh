@@ -3,26 +3,49 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The scenarios of extensions/molecule against the built tarball, on the lab's hosts. Names of scenarios may be given: molecule.sh upgrade.
-# Needs root, as the lab does.
+# The scenarios of extensions/molecule against the built tarball, on the lab's hosts, two at a time. Names of scenarios may be given:
+# molecule.sh upgrade. What one says is shown when it has ended.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 scenarios=("$@")
-[ "${#scenarios[@]}" -gt 0 ] || scenarios=(default everything_changed upgrade uninstall)
+if [ "${#scenarios[@]}" -eq 0 ]; then
+    for file in "$ROOT"/extensions/molecule/*/molecule.yml; do scenarios+=("$(basename "$(dirname "$file")")"); done
+fi
 install_collection
 venv molecule
 ansible_environment molecule
 # Molecule brings settings and an interpreter of its own for the hosts.
 unset ANSIBLE_CONFIG ANSIBLE_PYTHON_INTERPRETER
+lab_engine
 cd "$ROOT"
-lab() { python3 -c "import sys; sys.path.insert(0, 'tests/lab'); import lab; $1"; }
-if [ "$(lab 'print(lab.start_engine())')" = True ]; then trap 'lab "lab.stop_engine()"' EXIT; fi
+logs="$VENVS/logs/molecule"
+mkdir -p "$logs"
+
+scenario() {
+    local began=$SECONDS code=0
+    "$VENVS/molecule/bin/molecule" -c extensions/molecule/base.yml test --scenario-name "$1" </dev/null >"$logs/$1.log" 2>&1 || code=$?
+    locked _tell "$1" "$code" "$((SECONDS - began))"
+    return "$code"
+}
+
+_tell() {
+    say "molecule $1"
+    cat "$logs/$1.log"
+    say "molecule $1: $([ "$2" -eq 0 ] && echo ok || echo FAILED) after $3 s"
+}
+
 failed=()
-for scenario in "${scenarios[@]}"; do
-    say "molecule $scenario"
-    "$VENVS/molecule/bin/molecule" -c extensions/molecule/base.yml test --scenario-name "$scenario" || failed+=("$scenario")
+for ((first = 0; first < ${#scenarios[@]}; first += 2)); do
+    declare -A running=()
+    for name in "${scenarios[@]:first:2}"; do
+        scenario "$name" &
+        running[$name]=$!
+    done
+    for name in "${!running[@]}"; do wait "${running[$name]}" || failed+=("$name"); done
+    unset running
 done
 if [ "${#failed[@]}" -gt 0 ]; then
     printf 'molecule: failed: %s\n' "${failed[*]}" >&2
     exit 1
 fi
+printf 'molecule: %d scenarios passed: %s\n' "${#scenarios[@]}" "${scenarios[*]}"
