@@ -87,7 +87,7 @@ _QUOTED = 160
 
 _KILLED = re.compile(r"[Kk]ill(?:ed)? process (\d+)|oom-kill:.*\bpid=(\d+)")
 _TAKEN = re.compile(r"address already in use|EADDRINUSE|bind\(\).{0,80}\(98", re.IGNORECASE)
-_PORT = re.compile(r"(?<![\d.]):(\d{2,5})(?!\d)|port[ =:]+(\d{2,5})(?!\d)", re.IGNORECASE)
+_PORT = re.compile(r"(?:\d\.\d{1,3}|[]*:a-z\s]):(\d{2,5})(?!\d)|port[ =:]+(\d{2,5})(?!\d)", re.IGNORECASE)
 _NO_SPACE = re.compile(r"no space left on device|\bENOSPC\b|disk quota exceeded|\bEDQUOT\b", re.IGNORECASE)
 _NO_DESCRIPTOR = re.compile(r"too many open files|\bEMFILE\b|\bENFILE\b", re.IGNORECASE)
 _NO_PERMISSION = re.compile(r"permission denied|operation not permitted|\bEACCES\b|\bEPERM\b", re.IGNORECASE)
