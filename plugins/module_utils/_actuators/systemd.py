@@ -33,6 +33,8 @@ MARGIN = 15.0
 _PENDING_POLL = 0.25
 _SYSTEMD_LATE = 1.0
 """For so long systemd may call a process alive that is gone."""
+_HEAD_START = 0.05
+"""A restart of systemd's own has so long to itself: a question in its middle made it take half as long again."""
 _RESET_HOLDS = 600.0
 _FRESH = 0.25
 """A start that follows a look within so many seconds does not ask again: a dead service waits for it."""
@@ -101,6 +103,8 @@ class UnitActuator(Actuator):
         return os.path.lexists(os.path.join(INVOCATIONS, "invocation:" + self.name)) or not os.path.isdir(INVOCATIONS)
 
     def _look(self) -> Work[Presence]:
+        if self._being_restarted():
+            yield Timed(Pause(), _HEAD_START)
         until = time.monotonic() + _SYSTEMD_LATE
         while True:
             before = self._last[1]
@@ -115,6 +119,15 @@ class UnitActuator(Actuator):
                     return replace(found, revived=True)
                 return found
             yield Timed(Pause(), 0.005)
+
+    def _being_restarted(self) -> bool:
+        """Has its main process ended since the last look, in a unit that systemd starts again by itself?"""
+        told = self._last[1]
+        pid = int(told.get("MainPID") or 0)
+        if not pid or told.get("Restart", "no") == "no":
+            return False
+        found = _proc.stat(pid)
+        return found is None or found.dead
 
     def _show(self) -> Work[Union[Told, Outcome]]:
         argv = ("systemctl", "show", "--property=" + ",".join(unit_state.PROPERTIES), "--", self.name)

@@ -29,6 +29,7 @@ PROPERTIES = (
     "InvocationID",
     "Job",
     "NRestarts",
+    "Restart",
     "Result",
     "ExecMainCode",
     "ExecMainStatus",

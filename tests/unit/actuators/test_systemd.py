@@ -18,6 +18,7 @@ from selfheal._actuators.systemd import UnitActuator, canonical, full_name
 from selfheal._core.model import ProcessResource, Service, UnitResource
 from selfheal._core.reasons import Reason
 from selfheal._engine import resources
+from selfheal._spawn import Run
 
 # `show` prints the file `shows`; the verb V runs the script `on-V` first, whose exit status is V's.
 SYSTEMCTL = """#!/bin/sh
@@ -348,3 +349,16 @@ def test_what_is_stopped_costs_nothing(host, stand_in, tmp_path, monkeypatch):
     assert (State.STOPPED, 6) == looks(3)
     monkeypatch.setattr(systemd, "_RESTS", 0.0)
     assert (State.STOPPED, 8) == looks(2)
+
+
+@pytest.mark.parametrize("restart, lives, first", [("always", False, _proc.Pause), ("always", True, Run), ("no", False, Run)])
+def test_systemds_own_restart_is_not_disturbed(host, stand_in, monkeypatch, restart, lives, first):
+    """A death that systemd mends by itself is asked about a moment later; one that nobody else mends at once."""
+    stand_in.stands("running", Restart=restart)
+    actuator = stand_in.actuator()
+    drive(host, actuator.look())
+    if not lives:
+        monkeypatch.setattr(_proc, "stat", lambda pid: None)
+    work = actuator.look()
+    assert isinstance(next(work).step, first)
+    work.close()
