@@ -20,7 +20,6 @@ from .model import (
     KeepWarm,
     Probe,
     ProcessResource,
-    ProcessTarget,
     Release,
     Service,
     Slow,
@@ -149,11 +148,6 @@ def _rungs_can_act(written: Given, path: str, problems: Problems) -> None:
 
 def _service_agrees(given: Given, written: Given, path: str, problems: Problems) -> None:
     """What only the whole contract can get wrong."""
-    if isinstance(given.get("resource"), ContainerResource):
-        for index, probe in enumerate(given.get("probes", ())):
-            if isinstance(probe.target, ProcessTarget) and probe.target.pidfile is None:
-                where = "%s.probes[%d].process.pidfile" % (path, index)
-                problems.add(where, "is required: a container's process is not one of this host's; or probe it by http, tcp or exec")
     _slow_can_be_seen(given, written, path, problems)
     _rungs_can_act(written, path, problems)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from .._actuators.base import Actuator, Instance
 from .._core.errors import LeaseHeld, RecordError
-from .._core.model import ExecTarget, HttpTarget, Notify, Probe, Service, WatchdogConfig
+from .._core.model import ContainerResource, ExecTarget, HttpTarget, Notify, Probe, ProcessTarget, Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Step
 from .._probes.exec import ExecProbe
@@ -33,10 +33,13 @@ from .maintenance import HostState
 from .paged import PagedRecords
 from .pager import Pager
 from .ports import Desk, Held, Records, Stored
-from .resources import actuator_for, lease_names
+from .resources import actuator_for, container_engine, lease_names
 from .storm import StormWatch
 from .surroundings import Wiring
 from .traffic import Fallback
+
+if TYPE_CHECKING:
+    from .containers import ContainerWatch
 
 LEASE_SECONDS = 3600.0
 FLUSH_EVERY = 5.0
@@ -197,6 +200,9 @@ class Site:
         # Only who stays takes up what others leave: a run is over soon.
         self.pager = Pager(host, config.host, spool, told, self.told_about, source, self._stands if source == "watchdog" else None)
         self.records: Records = PagedRecords(told, self.pager)
+        self.containers: Optional[ContainerWatch] = None
+        self.companions: List[Any] = [self.pager]
+        """What rides on the loop of whoever turns our healers; grows when a contract names the first container."""
         holds, approvals = Holds(config.state_dir, etc), Approvals(config.state_dir)
         self.desk = LocalDesk(holds, approvals, LeaseSet(os.path.join(config.run_dir, "leases")), inner, host, source)
         self.watched: List[str] = []
@@ -226,7 +232,7 @@ class Site:
             actuator,
             self.desk,
             self.records,
-            Prober(),
+            self._prober(service, actuator),
             operated=operated,
             override=override,
             phase=share("%s phase" % config.host) * 10.0,
@@ -239,7 +245,34 @@ class Site:
 
     def actuator(self, service: Service) -> Actuator:
         """What acts on the service's resource. Raises UnsupportedResource."""
-        return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id())
+        containers = self._containers() if isinstance(service.resource, ContainerResource) else None
+        engine = None if containers is None else containers.engine
+        return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id(), engine)
+
+    def _containers(self) -> ContainerWatch:
+        """Who hears the events of this host's container engine. Raises BadAddress."""
+        if self.containers is None:
+            from .containers import ContainerWatch
+
+            healers = self._healers.values
+            self.containers = ContainerWatch(
+                container_engine(),
+                self.host,
+                self.records,
+                lambda: [each for each in healers() if isinstance(each.service.resource, ContainerResource)],
+                self.source == "watchdog",
+            )
+            self.companions.append(self.containers)
+        return self.containers
+
+    @staticmethod
+    def _prober(service: Service, actuator: Actuator) -> Callable[[Probe, Optional[Instance]], Step]:
+        prober = Prober(actuator)
+        if not isinstance(service.resource, ContainerResource) or service.fallback is not None:
+            return prober
+        from .containers import Excused
+
+        return lambda probe, instance: Excused(prober(probe, instance), actuator.away)
 
     def fallback(self, service: Service) -> Optional[Fallback]:
         """What moves its traffic."""
@@ -265,7 +298,7 @@ class Site:
     def _stands(self, page: Page) -> Optional[bool]:
         """Is the incident of a page still open? None when nobody here watches what it is about."""
         if page.service is None:
-            return self.storm.incident is not None
+            return page.incident in (self.storm.incident, self.containers.incident if self.containers is not None else None)
         healer = self._healers.get(page.service)
         if healer is None:
             return None
@@ -287,11 +320,16 @@ class Site:
 class Prober:
     """Makes a probe's step once and uses it again, unless it asks after the present instance."""
 
-    def __init__(self) -> None:
+    def __init__(self, actuator: Optional[Actuator] = None) -> None:
+        self._actuator = actuator
         self._steps: Dict[str, Step] = {}
 
     def __call__(self, probe: Probe, instance: Optional[Instance]) -> Step:
         if probe.kind == "process":
+            own = isinstance(probe.target, ProcessTarget) and probe.target.pidfile is None
+            asked = self._actuator.probe(instance) if own and self._actuator is not None else None
+            if asked is not None:
+                return asked
             return step_for(probe.target, resource_instance=instance.id if instance is not None else None)
         step = self._steps.get(probe.name)
         if step is None:

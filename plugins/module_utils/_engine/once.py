@@ -231,7 +231,8 @@ class Once:
         self._rehearsal = rehearsal
         self._endings: Dict[str, Ending] = {}
         self._running: Dict[str, _One] = {}
-        self._engine = Engine(self._host, companions=[site.pager])
+        self._engine = Engine(self._host)
+        self._engine.companions = site.companions  # they may grow with the healers
 
     def run(self, wait: float) -> List[Ending]:
         """Turn the engine until every service is settled, or `wait` seconds are over. Leases are given back in any case.

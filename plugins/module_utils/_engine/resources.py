@@ -6,23 +6,28 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
 
 from .._actuators.base import Actuator, Work
 from .._actuators.commanded import Commanded
 from .._core.errors import SelfhealError
-from .._core.model import ProcessResource, Service, UnitResource
+from .._core.model import ContainerResource, ProcessResource, ProcessTarget, Service, UnitResource
 from .._host import Host
 from .._probes.unit import BOOTED
 from .job import Job
+
+if TYPE_CHECKING:
+    from .._actuators.container_engine import ContainerEngine
 
 
 class UnsupportedResource(SelfhealError):
     """A contract names a kind of resource that nothing here can act on."""
 
 
-def actuator_for(service: Service, run_dir: str, state_dir: str, boot_id: str) -> Actuator:
-    """The actuator of a service. Raises UnsupportedResource naming the service."""
+def actuator_for(
+    service: Service, run_dir: str, state_dir: str, boot_id: str, engine: Optional[ContainerEngine] = None
+) -> Actuator:
+    """The actuator of a service; `engine`: whose containers are meant. Raises UnsupportedResource naming the service."""
     problem = unsupported(service)
     if problem is not None:
         raise UnsupportedResource("service %s: %s" % (service.name, problem))
@@ -30,6 +35,10 @@ def actuator_for(service: Service, run_dir: str, state_dir: str, boot_id: str) -
         from .._actuators.systemd import UnitActuator
 
         return Commanded(service, UnitActuator(service.resource.name, run_dir, boot_id))
+    if isinstance(service.resource, ContainerResource) and engine is not None:
+        from .._actuators.container import ContainerActuator
+
+        return Commanded(service, ContainerActuator(service.resource.name, engine, health_counts(service)))
     if not isinstance(service.resource, ProcessResource):
         raise UnsupportedResource("service %s: nothing here acts on %s" % (service.name, service.resource.kind))
     from .._actuators.process import ProcessActuator
@@ -38,13 +47,26 @@ def actuator_for(service: Service, run_dir: str, state_dir: str, boot_id: str) -
     return Commanded(service, inner)
 
 
+def health_counts(service: Service) -> bool:
+    """Does a probe ask for the container's own health check?"""
+    return any(isinstance(probe.target, ProcessTarget) and probe.target.pidfile is None for probe in service.probes)
+
+
+def container_engine() -> ContainerEngine:
+    """The engine of this host's containers. Raises BadAddress."""
+    from .._actuators.container_api import address_of
+    from .._actuators.container_engine import ContainerEngine
+
+    return ContainerEngine(address_of(os.environ))
+
+
 def unsupported(service: Service) -> Optional[str]:
     """Why the service cannot be watched at all, or None."""
-    if isinstance(service.resource, ProcessResource):
+    if isinstance(service.resource, (ContainerResource, ProcessResource)):
         return None
     if isinstance(service.resource, UnitResource):
         return None if os.path.isdir(BOOTED) else "systemd does not run this machine; name its process or container instead of a unit"
-    return "resources of kind %s are not healed by this version; it heals resources of kind process and unit" % service.resource.kind
+    return "resources of kind %s are not healed by this version" % service.resource.kind
 
 
 def wrong_here(services: Sequence[Service], host: Host) -> Dict[str, str]:
@@ -74,8 +96,6 @@ def _driven(work: Work[Optional[str]], host: Host) -> Optional[str]:
 def not_acted_on(service: Service) -> List[str]:
     """What the contract promises beyond what is done about it here, in words."""
     found = []
-    if service.fallback is not None and service.fallback.kind != "command":
-        found.append("fallback: kind %s is not driven by this version; traffic stays where it is" % service.fallback.kind)
     for rung in service.ladder:
         if rung.rung in ("redeploy", "rollback") and rung.command is None and rung.http is None:
             found.append("ladder: %s acts only through a command or http call in this version; it is passed over" % rung.rung)
@@ -93,4 +113,4 @@ def lease_names(service: Service, key: str) -> Tuple[str, ...]:
     return key, "project:%s" % os.path.join(service.release.root, service.release.project)
 
 
-__all__ = ["UnsupportedResource", "actuator_for", "lease_names", "not_acted_on", "unsupported"]
+__all__ = ["UnsupportedResource", "actuator_for", "container_engine", "health_counts", "lease_names", "not_acted_on", "unsupported"]

@@ -151,8 +151,6 @@ BAD = [
     (with_target(exec={"argv": ["/bin/true"], "environment": {"A": "a\0"}}),
      AT + ".probes[0].exec.environment.A: expected a string (numbers in quotes) without NUL"),
     (with_target(unit="web.service"), AT + ".probes[0].unit: expected a mapping with name, found 'web.service'"),
-    ({"resource": {"container": "web"}, **with_target(process={})},
-     AT + ".probes[0].process.pidfile: is required: a container's process is not one of this host's; or probe it by http, tcp or exec"),
     # Slow, ladder, fallback.
     ({"slow": {"after": 4}}, AT + ".slow.after: is 4 s, but probes[0] times out after 4.0 s; must be below every probe's timeout"),
     ({"slow": {"window": 1}}, AT + ".slow.window: expected a whole number from 2 to 10000, found 1"),

@@ -17,6 +17,7 @@ from selfheal._actuators.base import State as Standing
 from selfheal._core import contract
 from selfheal._core.model import Service
 from selfheal._core.reasons import Reason
+from selfheal._engine import once
 from selfheal._engine.healer import Healer
 from selfheal._engine.once import Ending, Once, Tape
 from selfheal._engine.ports import Held
@@ -67,6 +68,7 @@ class Site:
     """What `Once` needs of a site: a host, and healers on it."""
 
     pager = Pager()
+    companions: List[Any] = [pager]
     timeline = SimpleNamespace(directory="/nowhere")
 
     def __init__(self, *changes: Dict[str, Any]) -> None:
@@ -242,8 +244,9 @@ def test_what_cannot_be_seen_is_unknown() -> None:
     assert "unknown" == ending.outcome and "no permission to look" in ending.detail and site.host.now < 20
 
 
-def test_one_that_cannot_be_acted_on_does_not_keep_the_others() -> None:
+def test_one_that_cannot_be_acted_on_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unsupported resource is blocked with its reason, the rest is healed, and the order is that of the contracts."""
+    monkeypatch.setattr(once, "unsupported", lambda service: "nothing here acts on it" if service.name == "box" else None)
     site = Site({"name": "box", "resource": {"container": "box"}}, {})
     endings = site.heal()
     assert [("box", "blocked", "unsupported"), ("web", "untouched", None)] == [(e.name, e.outcome, e.reason) for e in endings]

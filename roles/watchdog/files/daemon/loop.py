@@ -64,7 +64,7 @@ class Watchdog:
         self._site = Site(etc.path, self.config, self.host, journal=self.log.event, wrap=self._counted)
         self._site.timeline.journal = self.log.event
         self.rounds = Rounds(self.host, self._build, self._broke, self._seen)
-        self.rounds.companions.append(self._site.pager)
+        self.rounds.companions = self._site.companions  # they may grow with the contracts
         self.board = Board(self.config, self.rounds, self._site.desk, self.ledger, self._head)
         self.board.pager = self._site.pager
         self.endpoints = Endpoints(self.board, token)

@@ -1,0 +1,306 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A service that is a container. Its engine starts and stops it; here is only asked, watched, and helped where the engine does nothing.
+
+The engine's own restart policy is the first rung and is left to it until its pauses have grown long (`container_state`). Stopping is
+the engine's: the container's own stop signal and timeout, then KILL. A restart is one request, which the engine brings to its end also
+when we die in the middle. What somebody stopped, killed or paused through the engine stays so.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from .. import _proc
+from .._core.reasons import Reason
+from .._host import Machine, Outcome, Step
+from .._proc import Gone, Pause
+from . import container_state as states
+from .base import Actuator, Instance, Presence, State, Timed, Work
+from .container_engine import ContainerEngine
+from .container_state import Clock, Story, Told, of
+
+ASK_WITHIN = 10.0
+MARGIN = 30.0
+"""Seconds that a start or restart may take beyond the container's own stop timeout until waiting for it ends."""
+_LATE = 2.0
+"""For so long an engine may call a container running whose process is gone."""
+_LATE_POLL = 0.01
+_LOG_BEFORE = 20.0
+_SAME_END = 2.0
+"""The event of a death and its time on record lie no further apart."""
+
+
+def clock() -> Clock:
+    return Clock(time.monotonic(), time.time())
+
+
+class ContainerActuator(Actuator):
+    """`health_counts`: a probe asks for the container's own health check, so an action is over only when that has said something."""
+
+    def __init__(self, name: str, engine: ContainerEngine, health_counts: bool = False) -> None:
+        self.name = name
+        self.key = "container:%s" % name
+        self.engine = engine
+        self._health_counts = health_counts
+        self._told: Optional[Told] = None
+        self._restarts: Tuple[str, int] = ("", 0)
+        engine.names.add(name)
+
+    # -- looking
+
+    def look(self) -> Work[Presence]:
+        if self.engine.problem is not None:
+            # Asking again what does not answer is one asker's work, not every container's; it says when the engine is back.
+            return Presence(State.UNKNOWN, None, self.engine.problem, states.RELOOK_HEARD)
+        found = yield from self._look()
+        return states.relook(found, self.engine.heard)
+
+    def _look(self) -> Work[Presence]:
+        until = time.monotonic() + _LATE
+        while True:
+            told = yield from self._inspect()
+            if isinstance(told, Outcome):
+                if told.reason is Reason.NO_SUCH_CONTAINER:
+                    return self._absent()
+                return Presence(State.UNKNOWN, None, told.detail, states.RELOOK_UNHEARD)
+            story = yield from self._heard(told)
+            status = of(told, "State", "Status")
+            if status not in ("running", "stopping"):
+                state, detail, again = states.stands(told, story, clock())
+                return Presence(state, None, detail, again, **self._revival(told, state, story))
+            process = self._process(told)
+            if process is not None or self.engine.local is not True:
+                return self._running(told, process, story)
+            if time.monotonic() > until:
+                return Presence(State.UNKNOWN, None, "%s, but its process is gone" % states.describe(told), 1.0)
+            yield Timed(Pause(), _LATE_POLL)
+
+    def _absent(self) -> Presence:
+        gone = self._told is not None
+        self._told = None
+        detail = "there is no container %s on the engine at %s" % (self.name, self.engine.address)
+        if gone:
+            return Presence(State.STOPPED, None, "%s any more: somebody removed it" % detail)
+        return Presence(State.UNKNOWN, None, "%s; create it or correct the contract" % detail, states.RELOOK_ABSENT)
+
+    def _inspect(self) -> Work[Union[Told, Outcome]]:
+        outcome = yield Timed(self.engine.call("GET", "/containers/%s/json" % self.name), ASK_WITHIN)
+        if outcome.status != "ok":
+            return outcome
+        told = outcome.data["body"]
+        if not isinstance(told, dict) or not isinstance(of(told, "State"), dict):
+            return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's answer about container %s has no State" % self.name)
+        if states.name_of(told) != self.name:
+            # Names may also be abbreviated ids: what is acted on is only ever what bears the name.
+            return Outcome("bad", Reason.NO_SUCH_CONTAINER, "no container bears the name %s" % self.name)
+        self._told = told
+        return told
+
+    def _heard(self, told: Told) -> Work[Story]:
+        """What events told of this life; for one that has ended unheard, what the engine's own log of events still knows."""
+        identity = str(told["Id"])
+        story = self.engine.story(identity)
+        ended = states.moment(of(told, "State", "FinishedAt"))
+        if of(told, "State", "Status") not in ("exited", "stopped") or ended is None:
+            return story
+        began = states.moment(of(told, "State", "StartedAt")) or 0.0
+        if story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END:
+            return story
+        story = Story()
+        names = {"type": ["container"], "container": [identity], "event": ["start", "kill", "die", "stop", "oom"]}
+        since, until = ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time())
+        query = (("since", "%.9f" % since), ("until", "%.9f" % until), ("filters", json.dumps(names)))
+        outcome = yield Timed(self.engine.call("GET", "/events", query), ASK_WITHIN)
+        if outcome.status == "ok":
+            for event in _lines(outcome.data["body"]):
+                actor = event.get("Actor") or {}
+                at = float(event.get("timeNano") or 0) / 1e9
+                story = story.after(str(event.get("Action")), actor.get("Attributes") or {}, at)
+            self.engine.learn(identity, story)
+        return story
+
+    def _process(self, told: Told) -> Optional[_proc.Stat]:
+        """Its main process, if the engine's processes are this host's: told by the control group that bears the container's id."""
+        pid = int(of(told, "State", "Pid") or 0)
+        if not pid or self.engine.local is False:
+            return None
+        process = _proc.stat(pid)
+        if process is None or process.dead:
+            return None
+        if self.engine.local is None:
+            try:
+                with open("/proc/%d/cgroup" % pid, encoding="ascii", errors="replace") as file:
+                    self.engine.local = str(told["Id"]) in file.read()
+            except OSError:
+                return None
+        return process if self.engine.local else None
+
+    def _running(self, told: Told, process: Optional[_proc.Stat], story: Story) -> Presence:
+        now = clock()
+        if process is None:
+            since = now.when(states.moment(of(told, "State", "StartedAt")) or now.wall)
+            instance = Instance(_proc.instance_id(states.life(told), 0, 0), 0, since)
+        else:
+            instance = Instance(
+                _proc.instance_id(states.life(told), process.pid, process.start_time), process.pid, _proc.since(process.start_time)
+            )
+        pending = self._health_counts and states.health(told) == "starting"
+        return Presence(State.RUNNING, instance, states.describe(told), **self._revival(told, State.RUNNING, story), pending=pending)
+
+    def _revival(self, told: Told, state: State, story: Story) -> Dict[str, bool]:
+        """Did it die of itself, and its policy starts it again, or has since we looked last? Told once."""
+        known, count = self._restarts, int(told.get("RestartCount") or 0)
+        self._restarts = (str(told["Id"]), count)
+        if state is State.STARTING and of(told, "State", "Status") == "restarting":
+            count += 1
+            self._restarts = (str(told["Id"]), count)
+        return {"revived": known[0] == told["Id"] and count > known[1]}
+
+    def watch(self, instance: Instance) -> Optional[Step]:
+        return Gone(*_proc.parse_instance(instance.id)) if instance.pid and _proc.can_wait() else None
+
+    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
+        return HealthProbe(self, instance)
+
+    def away(self) -> Optional[str]:
+        return self.engine.problem
+
+    # -- acting
+
+    def start(self) -> Work[Outcome]:
+        told = yield from self._inspect()
+        if isinstance(told, Outcome):
+            return _not_asked(told)
+        status = of(told, "State", "Status")
+        if status == "paused":
+            return (yield from self._act("unpause", told))
+        if status == "restarting":
+            return (yield from self._act("restart", told))
+        if status == "running":
+            return Outcome("ok", None, "%s already" % states.describe(told))
+        return (yield from self._act("start", told))
+
+    def restart(self) -> Work[Outcome]:
+        told = yield from self._inspect()
+        if isinstance(told, Outcome):
+            return _not_asked(told)
+        if of(told, "State", "Status") == "paused":
+            return Outcome("unknown", Reason.ADMIN_STOPPED, "%s: somebody paused it meanwhile" % states.describe(told))
+        return (yield from self._act("restart", told))
+
+    def _act(self, verb: str, before: Told) -> Work[Outcome]:
+        """One request, and proof that what stands there now is new."""
+        identity = str(before["Id"])
+        self.engine.ours.add(identity)
+        try:
+            # By its id: a container of the same name made meanwhile is not touched.
+            step = self.engine.call("POST", "/containers/%s/%s" % (identity, verb))
+            outcome = yield Timed(step, states.stop_timeout(before) + MARGIN)
+            if outcome.status != "ok":
+                return _not_asked(outcome)
+            after = yield from self._inspect()
+        finally:
+            self.engine.ours.discard(identity)
+        if isinstance(after, Outcome):
+            return _not_asked(after)
+        return self._proven(verb, before, after)
+
+    def _proven(self, verb: str, before: Told, after: Told) -> Outcome:
+        said, status = states.describe(after), of(after, "State", "Status")
+        if status not in ("running", "restarting"):
+            return Outcome("bad", Reason.ACTION_FAILED, ("%s was done, and it ended at once: %s" % (verb, said))[:500])
+        if verb != "unpause" and states.life(after) == states.life(before):
+            return Outcome("bad", Reason.ACTION_FAILED, ("%s was done, yet the same instance stands: %s" % (verb, said))[:500])
+        if after["Id"] != before["Id"]:
+            return Outcome("unknown", Reason.LEASE_HELD, "%s: somebody made it anew meanwhile" % said)
+        return Outcome("ok", None, said, {"pid": int(of(after, "State", "Pid") or 0)})
+
+
+def _lines(body: Any) -> List[Dict[str, Any]]:
+    """Events as one answer: one JSON object a line, which is no JSON document unless there is just one."""
+    if isinstance(body, dict):
+        return [body]
+    found = [json.loads(line) for line in str(body or "").splitlines() if line.strip()]
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _not_asked(outcome: Outcome) -> Outcome:
+    """An action that the engine refused, or did not bring to an end in time."""
+    if outcome.reason is Reason.ENGINE_DOWN:
+        return replace(outcome, detail=("%s; what was asked for may happen all the same" % outcome.detail)[:500])
+    return outcome
+
+
+class HealthProbe(Step):
+    """The probe ``process: {}`` of a container: it runs, and its own HEALTHCHECK, where it has one, does not call it unhealthy.
+
+    unknown while that is still starting, and when the engine cannot be asked.
+    """
+
+    def __init__(self, actuator: ContainerActuator, instance: Optional[Instance]) -> None:
+        self.actuator = actuator
+        self.instance = instance
+
+    def begin(self, now: float) -> Machine:
+        return _Probing(self, now)
+
+
+class _Probing(Machine):
+    """An inspection under way, whose end is put into a probe's words."""
+
+    def __init__(self, probe: HealthProbe, now: float) -> None:
+        actuator = probe.actuator
+        self._probe = probe
+        self._asking: Optional[Machine] = None
+        if actuator.engine.problem is not None:
+            self.outcome = Outcome("unknown", Reason.ENGINE_DOWN, actuator.engine.problem)
+            return
+        self._asking = actuator.engine.call("GET", "/containers/%s/json" % actuator.name).begin(now)
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._asking is not None:
+            self.fd, self.events = self._asking.fd, self._asking.events
+            if self._asking.outcome is not None:
+                self.outcome = judge(self._probe.actuator.name, self._asking.outcome)
+
+    def advance(self, now: float) -> None:
+        if self._asking is not None:
+            self._asking.advance(now)
+            self._follow()
+
+    def expire(self, now: float) -> None:
+        name = self._probe.actuator.name
+        self.outcome = Outcome("unknown", Reason.ENGINE_DOWN, "the engine gave no answer about container %s in time" % name)
+
+    def close(self) -> None:
+        if self._asking is not None:
+            self._asking.close()
+
+
+def judge(name: str, asked: Outcome) -> Outcome:
+    """What an inspection says, as the outcome of a probe."""
+    if asked.reason is Reason.NO_SUCH_CONTAINER:
+        return Outcome("bad", Reason.NOT_RUNNING, "there is no container %s" % name)
+    if asked.status != "ok":
+        return Outcome("unknown", asked.reason, asked.detail)
+    told = asked.data["body"]
+    status, well = of(told, "State", "Status"), states.health(told)
+    if status == "restarting":
+        return Outcome("unknown", Reason.NOT_RUNNING, "%s: its policy starts it" % states.describe(told))
+    if status != "running":
+        return Outcome("bad", Reason.NOT_RUNNING, states.describe(told))
+    if well == "starting":
+        return Outcome("unknown", Reason.NOT_STARTED, "%s: its own health check has not passed yet" % states.describe(told))
+    if well == "unhealthy":
+        said = states.health_said(told)
+        return Outcome("bad", Reason.CONTAINER_UNHEALTHY, "%s%s" % (states.describe(told), ": %s" % said if said else ""))
+    return Outcome("ok", None, states.describe(told))
+
+
+__all__ = ["ASK_WITHIN", "ContainerActuator", "HealthProbe", "MARGIN", "clock", "judge"]

@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of one container engine, shared by everybody in this process who acts on its containers.
+
+Whoever hears its events (`_engine/containers.py`) tells them here; who only looks finds an engine of which nothing was heard, and asks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, Mapping, Optional, Set, Tuple
+
+from .container_api import Call, Place, place_of
+from .container_state import Story
+
+EVENTS = ("start", "die", "oom", "kill", "stop", "pause", "unpause", "health_status", "rename", "destroy", "create")
+AWAY_BEFORE = 60.0
+"""A container that died within so many seconds before its engine went down was taken along by it."""
+
+
+class ContainerEngine:
+    """`address`: as in ``DOCKER_HOST``. Raises BadAddress.
+
+    `problem`: why the engine cannot be asked at present, None while it can. `heard`: are its events heard now? `local`: are its containers'
+    processes those of this host (None: not seen yet)? `ours`: containers, by id, that an action of this process is stopping or starting.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.place: Place = place_of(address)
+        self.problem: Optional[str] = None
+        self.heard = False
+        self.local: Optional[bool] = None if address.startswith("unix://") else False
+        self.names: Set[str] = set()
+        """The containers somebody here watches; of others nothing is kept."""
+        self.ours: Set[str] = set()
+        self._stories: Dict[str, Story] = {}
+        self._health: Dict[str, Tuple[str, str]] = {}
+
+    def call(self, method: str, path: str, query: Tuple[Tuple[str, str], ...] = (), body: Optional[Mapping[str, Any]] = None) -> Call:
+        """A request to this engine."""
+        return Call(self.place, method, path, query, body)
+
+    def story(self, identity: str) -> Story:
+        """What events have told of the present life of a container."""
+        return self._stories.get(identity, Story())
+
+    def learn(self, identity: str, story: Story) -> None:
+        """What the engine's own log of events has told, asked for afterwards."""
+        self._stories[identity] = story
+
+    def take(self, event: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
+        """Take one event in: (the container's name, what happened), or None for what concerns nobody here."""
+        actor = event.get("Actor") or {}
+        attributes = actor.get("Attributes") or {}
+        name, identity = str(attributes.get("name", "")), str(actor.get("ID") or event.get("id") or "")
+        action, _colon, said = str(event.get("Action") or event.get("status") or "").partition(":")
+        if event.get("Type", "container") != "container" or action not in EVENTS:
+            return None
+        if action == "rename":
+            name = name if name in self.names else str(attributes.get("oldName", "")).lstrip("/")
+        if name not in self.names:
+            return None
+        if action == "destroy":
+            self.forget(identity)
+        elif action == "health_status":
+            self._health[identity] = (name, said.strip() or str(event.get("HealthStatus") or attributes.get("health_status", "")))
+        elif identity not in self.ours or action == "start":
+            nanoseconds = event.get("timeNano")
+            at = nanoseconds / 1e9 if isinstance(nanoseconds, int) and nanoseconds > 0 else float(event.get("time") or 0)
+            self._stories[identity] = self.story(identity).after(action, attributes, at)
+        return name, action
+
+    def forget(self, identity: str) -> None:
+        """That container is no more."""
+        self._stories.pop(identity, None)
+        self._health.pop(identity, None)
+
+    def went_away(self, at: float) -> None:
+        """The engine has gone down, at this wall time: containers that died shortly before were not stopped by anybody."""
+        for identity, story in self._stories.items():
+            if story.died_at is not None and at - story.died_at < AWAY_BEFORE:
+                self._stories[identity] = replace(story, away=True)
+
+    def fresh(self) -> None:
+        """Events were missed: what was heard of states that may have passed since is worth nothing."""
+        self._health.clear()
+
+
+__all__ = ["AWAY_BEFORE", "ContainerEngine", "EVENTS"]
