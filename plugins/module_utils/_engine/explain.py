@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Dict, List
 
+from .._core.cause import Probable
 from .._core.ladder import settle
 from .._core.model import Service
 from .._core.scenario import Entry, Scenario
@@ -55,7 +56,10 @@ def sentence(healer: Healer) -> str:
     if incident is not None:
         words += " (incident %s, %s)" % (incident.id, incident.phase)
     why = decision.detail or (str(decision.reason).replace("_", " ") if decision.reason is not None else "")
-    return "%s: %s" % (words, why) if why else words
+    words = "%s: %s" % (words, why) if why else words
+    if incident is not None and incident.probable_cause not in (None, Probable.UNKNOWN.value):
+        words += "; probably %s: %s" % (str(incident.probable_cause).replace("_", " "), incident.probable_detail)
+    return words
 
 
 def _long_enough(service: Service) -> float:

@@ -151,6 +151,8 @@ def _incident(incident: Any, offset: float) -> Dict[str, Any]:
         "failure_time": format_time(incident.failure_time),
         "paged": incident.paged,
         "continues": incident.continues,
+        "probable_cause": incident.probable_cause,
+        "probable_detail": incident.probable_detail or None,
         "attempt": None
         if attempt is None
         else {

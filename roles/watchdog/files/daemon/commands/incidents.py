@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     rows = []
     for each in found:
         words = [each["incident"], each["service"] or "-", each["failure_time"], each["reason"], each["outcome"]]
-        rows.append(words + [_helped(each), _took(each), each["paged"] or ""])
-    output.table(["incident", "service", "failed", "reason", "outcome", "last step", "took", "paged"], rows)
+        rows.append(words + [_helped(each), _took(each), each["paged"] or "", _probably(each)])
+    output.table(["incident", "service", "failed", "reason", "outcome", "last step", "took", "paged", "probable cause"], rows)
     return exits.FINE
 
 
@@ -55,7 +55,8 @@ def since(text: Any) -> Any:
 
 
 def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    """``[{incident, service, failure_time, reason, outcome, paged, continues, steps, recovery_duration_ms}]``, the oldest first.
+    """``[{incident, service, failure_time, reason, outcome, paged, continues, steps, recovery_duration_ms, probable_cause, probable_detail,
+    diagnostics}]``, the oldest first. diagnostics: the path of its bundle.
 
     outcome: open, recovered or closed_by_reboot. An incident whose failure is older than the events begins with what is known.
     """
@@ -77,9 +78,13 @@ def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
                 "continues": None,
                 "steps": [],
                 "recovery_duration_ms": None,
+                "probable_cause": None,
+                "probable_detail": None,
+                "diagnostics": None,
             },
         )
         type = event["type"]
+        incident.update({key: data[key] for key in ("probable_cause", "probable_detail", "diagnostics") if data.get(key)})
         if incident["failure_time"] is None:
             incident["failure_time"] = data.get("failure_time", event["timestamp"])
         if type == "failure":
@@ -99,6 +104,11 @@ def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
 def _helped(incident: Dict[str, Any]) -> str:
     steps = incident["steps"]
     return "%s %s" % (steps[-1]["type"], steps[-1]["attempt"]) if steps else ""
+
+
+def _probably(incident: Dict[str, Any]) -> str:
+    cause = incident["probable_cause"]
+    return "" if cause is None else "%s: %s" % (cause.replace("_", " "), incident["probable_detail"] or "")
 
 
 def _took(incident: Dict[str, Any]) -> str:
