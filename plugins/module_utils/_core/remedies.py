@@ -38,6 +38,7 @@ _haproxy = _options(
     "haproxy",
     Fallback,
     {"socket": formats.path_name, "backend": formats.proxy_name, "primary": formats.proxy_name, "backup": formats.proxy_name},
+    {"state_file": formats.path_name},
 )
 _haproxy.after = _backup_differs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Mapping,
 
 from .._actuators.base import Actuator, Instance
 from .._core.errors import LeaseHeld, RecordError
-from .._core.model import ContainerResource, ExecTarget, HttpTarget, Notify, Probe, ProcessTarget, Service, WatchdogConfig
+from .._core.model import ContainerResource, Dependency, ExecTarget, HttpTarget, Notify, Probe, ProcessTarget, Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Step
 from .._probes.exec import ExecProbe
@@ -220,6 +220,7 @@ class Site:
             ask_dependency=lambda rules: _step(rules.probe),
             ask_peer=lambda url: step_for(HttpTarget(url)),
             fallback=self.fallback(service),
+            dependency_fallback=self.dependency_fallback,
             storm=None if operated else self.storm,
             diagnostics=self.diagnostics,
         )
@@ -276,7 +277,11 @@ class Site:
 
     def fallback(self, service: Service) -> Optional[Fallback]:
         """What moves its traffic."""
-        return fallback_for(service.fallback)
+        return fallback_for(service.fallback, self.config.state_dir, self.config.run_dir)
+
+    def dependency_fallback(self, rules: Dependency) -> Optional[Fallback]:
+        """What is used instead of a dependency."""
+        return fallback_for(rules.fallback, self.config.state_dir, self.config.run_dir)
 
     def forget(self, service: str) -> None:
         """The service is not watched here any more."""

@@ -9,7 +9,7 @@ import json
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from .._actuators.base import Actuator, Instance, Presence, Work
-from .._core.model import Service, WatchdogConfig
+from .._core.model import Dependency, Service, WatchdogConfig
 from .._core.reasons import Reason
 from .._host import Host, Outcome, Step
 from .._records.state import StateStore, same_boot
@@ -114,6 +114,9 @@ class RehearsalSite(Site):
         return RehearsedActuator(super().actuator(service))
 
     def fallback(self, service: Service) -> Optional[Fallback]:
+        return None
+
+    def dependency_fallback(self, rules: Dependency) -> Optional[Fallback]:
         return None
 
 

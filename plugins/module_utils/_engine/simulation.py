@@ -24,7 +24,7 @@ from .healer import Healer
 from .ports import Held, Records, Stored
 from .storm import StormWatch
 from .surroundings import Wiring
-from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, World
+from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, SmoothFallback, World
 
 BACK_AFTER = 1.0
 """A crashed watchdog is back after so many seconds."""
@@ -100,7 +100,8 @@ class Simulation:
             if self._engine is not None:
                 self._engine.spin(following)
             else:
-                host.poll(following)
+                # Whoever comes back at this instant hears of what ends at it.
+                Engine(host).spin(following)
 
     def result(self) -> Dict[str, Any]:
         """``{"events": […], "states": {service: state}, "probes": {"web/liveness": runs}}``."""
@@ -216,6 +217,7 @@ class Simulation:
             ask_dependency=lambda rules: Reach(reached, "%s/%s" % (service.name, rules.name)),
             ask_peer=lambda url: Reach(reached, url),
             fallback=ScriptedFallback(self.world, self.world.bodies[service.name]) if service.fallback is not None else None,
+            dependency_fallback=lambda rules: SmoothFallback() if rules.fallback is not None else None,
             storm=self._storm,
         )
         return Healer(service, self.world.host, actuator, self.world.desk, self.records, prober, wiring=wiring)

@@ -127,9 +127,11 @@ class Surroundings:
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Breakers survive a restart of the watchdog; one that cannot be read begins closed."""
-        for each in self.dependencies:
+        for each, detour in zip(self.dependencies, self.detours):
             raw = data.get(each.rules.name)
             if isinstance(raw, dict):
+                detour.place = str(raw.get("traffic", detour.place))
+            if isinstance(raw, dict) and "state" in raw:
                 cause = Cause(raw["cause"]) if raw.get("cause") else None
                 each.restore(BreakerState(Breaker(raw["state"]), raw["failures"], raw["successes"], raw["since"], cause))
 
@@ -145,6 +147,10 @@ def _asking(ask: Optional[Callable[[Dependency], Step]], rules: Dependency) -> C
     if ask is None:
         raise ValueError("dependency %s: nothing here can ask it" % rules.name)
     return lambda: ask(rules)
+
+
+def _none(rules: Dependency) -> Optional[Fallback]:
+    return None
 
 
 def _nobody(url: str) -> Step:

@@ -262,6 +262,17 @@ class ScriptedFallback(Fallback):
         return outcome
 
 
+class SmoothFallback(Fallback):
+    """Moves of what is used instead of a dependency: no script names them, and they succeed at once."""
+
+    def open(self) -> Work[Outcome]:
+        yield from ()
+        return Outcome("ok")
+
+    def close(self) -> Work[Outcome]:
+        return self.open()
+
+
 class Move(VirtualStep):
     """A scripted move of traffic."""
 
@@ -347,6 +358,7 @@ __all__ = [
     "Reach",
     "ScriptedActuator",
     "ScriptedFallback",
+    "SmoothFallback",
     "VirtualHost",
     "VirtualStep",
     "World",
