@@ -56,8 +56,10 @@ class Bed(lab.Host):
 
     # -- services
 
-    def unit(self, name: str, *lines: str, options: str = "", kind: str = "notify", unit: str = "", stop: str = "20s") -> Dict[str, Any]:
-        """Write and start a unit that runs the lab's service; its contract with short times. `lines` go into [Service]."""
+    def unit(
+        self, name: str, *lines: str, options: str = "", kind: str = "notify", unit: str = "", stop: str = "20s", within: float = 30.0
+    ) -> Dict[str, Any]:
+        """Write and start a unit that runs the lab's service; its contract with short times. `lines`: of [Service]; `unit`: of [Unit]."""
         port = 8000 + len(self.sh("ls %s" % UNITS).split())
         text = "[Unit]\n%s\n[Service]\nType=%s\nTimeoutStopSec=%s\nExecStart=/usr/bin/python3 -I %s /srv/%s %d %s\n%s\n" % (
             unit,
@@ -70,16 +72,23 @@ class Bed(lab.Host):
             "\n".join(lines),
         )
         self.write("%s/%s.service" % (UNITS, name), text)
-        self.sh("systemctl daemon-reload && systemctl start %s" % name)
+        self.sh("systemctl daemon-reload && systemctl start %s" % name, within=within)
         return self.contract(name, port)
 
     def contract(self, name: str, port: int, **more: Any) -> Dict[str, Any]:
-        probe = {"role": "liveness", "http": {"url": "http://127.0.0.1:%d/live" % port}, "period": 1, "timeout": 0.5}
+        # On a busy machine a probe may fail twice in a row for want of a processor.
+        probe = {
+            "role": "liveness",
+            "http": {"url": "http://127.0.0.1:%d/live" % port},
+            "period": 1,
+            "timeout": 0.9,
+            "failure_threshold": 4,
+        }
         return {
             "name": name,
             "resource": {"unit": name + ".service"},
             "probes": [probe],
-            "confirm_period": 0.2,
+            "confirm_period": 0.5,
             "failing_for": 1,
             "recovered_after": 1,
             "ladder_reset_after": 3600,

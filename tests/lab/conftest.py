@@ -10,6 +10,7 @@ distribution  runs the test once for each Debian, where it makes its hosts itsel
 new_bed       a function: `new_bed("debian12", docker=True, packages=("haproxy",))` makes a host. docker: with an engine of its own inside;
               packages: more of the distribution's, none of them running, in an image that is made once
 fleet         a function: `fleet("debian12", "debian13")` makes plain hosts that Ansible reaches over SSH: see `fleet.Fleet`
+measured      a function that takes a line of figures, shown at the end of the run
 pyz, engine   the zip application's path on this machine; Docker Engine
 
 All hosts are removed after the test; nothing is shared between tests. `@pytest.mark.long(SECONDS)` on a test of more than 40 s lets it
@@ -24,7 +25,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from typing import Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
@@ -53,6 +54,24 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     longest = sorted((item for item in items if takes(item)), key=takes, reverse=True)
     short = [item for item in items if not takes(item)]
     items[:] = [item for pair in zip(longest, short) for item in pair] + longest[len(short) :] + short[len(longest) :]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What was measured, in the order of its words."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    lines = sorted({value for report in reports for name, value in report.user_properties if name == "measured"})
+    if lines:
+        terminalreporter.section("measured (beside other tests on this machine)")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Takes a line for the list of figures at the end of the run."""
+    spec = getattr(request.node, "callspec", None)
+    where = str(spec.params.get("distribution", "")) if spec is not None else ""
+    return lambda text: record_property("measured", "%s: %s" % (where or request.node.name, text))
 
 
 @pytest.fixture(scope="session")

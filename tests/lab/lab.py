@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real hosts: containers with systemd as PID 1, Debian 12 and 13. Everything here waits for a bounded time only.
 
-`python lab.py up [NUMBER] | down | images | ready | rest`. The images are made from the packages of this machine's own mirror, and made anew
-when the recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing runs
-on it. `ready` has all that tests need, says "started" if that took an engine, and ends with 77 where it cannot be had; `rest started`
-undoes it.
+`python lab.py up [NUMBER] | down | images | ready | rest`. Images are made from the packages of this machine's own mirror, and made anew
+when the recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing
+runs on it. `ready` has all that tests need, says "started" if that took an engine, and ends with 77 where it cannot be had; `rest
+started` undoes it.
 """
 
 from __future__ import annotations

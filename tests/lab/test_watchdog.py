@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import pytest
+from bed import until
 
 
 def test_killed_in_the_middle_of_an_incident(bed: Any) -> None:
@@ -63,3 +67,26 @@ def test_a_process_of_its_own_lives_in_a_unit_of_its_own(bed: Any) -> None:
     bed.event("recover", count=2)
     assert bed.pid("selfheal-own") not in (0, first, second) and 3 == len(bed.lines("/srv/own/starts"))
     assert 1 == len(bed.run("pgrep", "-f", "/srv/own 8090").stdout.split())
+
+
+@pytest.mark.long(60)
+def test_a_command_tells_a_person(bed: Any) -> None:
+    """C58 a `notify` command runs as a transient unit with the page on its input; one that hangs delays nothing and goes away."""
+    tell = "#!/bin/sh\necho $$ >> /root/told.pids\ncat > /root/told.json\ncat /proc/self/cgroup > /root/told.cgroup\nsleep 600\n"
+    bed.write("/usr/local/bin/tell", tell, "0755")
+    web = {**bed.unit("web"), "ladder": [{"rung": "restart", "attempts": 1, "timeout": 2}, {"rung": "page"}], "retry_every": 300}
+    bed.watch({**web, "notify": [{"command": {"argv": ["/usr/local/bin/tell"]}}]}, bed.unit("api"))
+    bed.sh("touch /srv/web/bad")
+    page = bed.event("page", service="web")
+    told = json.loads(until(lambda: bed.sh("cat /root/told.json 2>/dev/null || true"), 20, bed.story))
+    assert page["incident"] in json.dumps(told)
+    groups = bed.sh("cat /root/told.cgroup")
+    assert ".service" in groups and "selfheal-watchdog" not in groups
+    bed.kill("api")
+    bed.event("recover", service="api")
+    failed = bed.event("page_failed", within=60)
+    assert (page["incident"], "timeout") == (failed["incident"], failed["data"]["reason"])
+    first = bed.lines("/root/told.pids")[0]
+    until(lambda: not bed.lines("/proc/%s/comm" % first), 20, bed.story)
+    bed.sh("rm /srv/web/bad")
+    bed.event("recover", service="web")

@@ -1,0 +1,164 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as an operator runs them: over SSH, on hosts of both Debians at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, List
+
+import lab
+import pytest
+from bed import SERVICE, UNITS, until
+from fleet import Fleet
+
+BOTH = ("debian12", "debian13")
+WEB = "[Service]\nType=notify\nTimeoutStopSec=5s\nExecStart=/usr/bin/python3 -I %s /srv/web 8080\n[Install]\nWantedBy=multi-user.target\n"
+CONTRACT = {
+    "name": "web",
+    "resource": {"unit": "web.service"},
+    "probes": [{"role": "liveness", "http": {"url": "http://127.0.0.1:8080/live"}, "period": 1, "timeout": 0.9, "failure_threshold": 4}],
+    "confirm_period": 0.5,
+    "failing_for": 1,
+    "recovered_after": 1,
+}
+
+
+def serving(fleet: Callable[..., Fleet], *distributions: str, **variables: Any) -> Fleet:
+    """Hosts on which the unit web.service runs."""
+    made = fleet(*distributions)
+    made.variables = {"selfheal_services": [CONTRACT], **variables}
+    for host in made.hosts.values():
+        host.write(UNITS + "/web.service", WEB % SERVICE)
+        host.sh("systemctl daemon-reload; systemctl --quiet enable --now web")
+    return made
+
+
+def events(host: lab.Host, *types: str) -> List[Dict[str, Any]]:
+    text = host.sh("cat /var/lib/selfheal/timeline/0*.jsonl 2>/dev/null || true")
+    return [event for event in map(json.loads, text.splitlines()) if event["type"] in types]
+
+
+def wait_for(host: lab.Host, *types: str, count: int = 1, within: float = 30.0) -> Dict[str, Any]:
+    found: Dict[str, Any] = until(
+        lambda: events(host, *types)[count - 1 :], within, lambda: "event %d of %s; %s" % (count, types, host.sh("selfheal timeline tail"))
+    )[0]
+    return found
+
+
+def web_pid(host: lab.Host) -> str:
+    return host.show("web", "MainPID")["MainPID"]
+
+
+@pytest.mark.long(150)
+def test_a_first_fleet(fleet: Callable[..., Fleet], measured: Any) -> None:
+    """The README's way: install observing, look, heal by hand, then let it heal, hold, lift, and drill on the real unit."""
+    made = serving(fleet, *BOTH, selfheal_mode_ceiling="observe")
+    hosts = list(made.hosts.values())
+
+    dry = made.ok("install", "--check", "--diff")
+    assert all(counts["changed"] > 0 for counts in dry.recap.values())
+    assert not any(host.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true") for host in hosts), "check mode wrote"
+    made.ok("install")
+    again = made.ok("install")
+    assert all(counts["changed"] == 0 for counts in again.recap.values()), again.text
+
+    seen = made.ok("probe")
+    assert all("%s" % name in seen.text for name in made.hosts) and "2 looked at" in seen.text
+
+    # It only watches: what is hung stays hung, and is reported, until a person heals it with the playbook.
+    for host in hosts:
+        host.sh("kill -STOP %s" % web_pid(host))
+    for host in hosts:
+        assert "observe" == wait_for(host, "blocked")["data"]["reason"]
+    wrong = made.play("probe")
+    assert wrong.code != 0 and "2 of 2 are not well" in wrong.text
+    assert 0 == made.play("probe", selfheal_fail_on="never").code
+    assert not any(events(host, "restart") for host in hosts)
+
+    refused = made.play("heal", selfheal_names=["web"])
+    assert refused.code != 0 and "at most 1 hosts are healed at once" in refused.text
+    healed = made.ok("heal", selfheal_names=["web"], selfheal_max_hosts=2)
+    assert "web" in healed.text
+    for host in hosts:
+        assert "module" == wait_for(host, "restart")["source"]
+        wait_for(host, "recover")
+    assert 0 == made.play("probe").code
+
+    made.variables["selfheal_mode_ceiling"] = "auto"
+    made.ok("install")
+    held = made.ok("hold", selfheal_hosts="all", selfheal_names=["web"], selfheal_reason="migration", selfheal_for="2h")
+    assert all(counts["changed"] == 1 for counts in held.recap.values())
+    assert "held: " in made.ok("probe").text
+    for host in hosts:
+        host.sh("kill -9 %s" % web_pid(host))
+    for host in hosts:
+        assert "hold" == wait_for(host, "blocked", count=2)["data"]["reason"]
+        assert not events(host, "start")
+    assert made.play("uninstall", "--limit", "one1").code != 0, "an incident is open"
+    made.ok("unhold", selfheal_hosts="all", selfheal_names=["web"])
+    for host in hosts:
+        wait_for(host, "start")
+        wait_for(host, "recover", count=2)
+    button = made.ok("hold", selfheal_hosts="one2", selfheal_everything=True, selfheal_reason="fire")
+    assert list(button.recap) == ["one2"] and hosts[1].sh("ls /etc/selfheal/hold")
+    made.ok("unhold", selfheal_hosts="one2", selfheal_everything=True)
+
+    drilled = made.ok("drill", drill_hosts="all", drill_limits={"detected_ms": 2000, "restart_ms": 5000, "hang_extra_ms": 8000})
+    for host in hosts:
+        assert 2 <= len(events(host, "fault_inject"))
+        measured("drill of web.service: %s" % _drilled(host))
+    assert drilled.code == 0
+
+
+def _drilled(host: lab.Host) -> str:
+    """What the witness of each fault measured."""
+    found = []
+    for note in events(host, "note"):
+        data = note["data"]
+        if "recovered_after_ms" in data:
+            found.append("seen after %s ms, serving after %s ms" % (data.get("detected_after_ms"), data["recovered_after_ms"]))
+    return "%s: %s" % (host.distribution, "; ".join(found))
+
+
+@pytest.mark.long(90)
+def test_the_canary_stops_the_fleet(fleet: Callable[..., Fleet]) -> None:
+    """When the first host's watchdog does not come up, no other host is touched, and the reason is told."""
+    made = serving(fleet, *BOTH)
+    canary, other = made.hosts.values()
+    # Somebody has taken the watchdog's port.
+    canary.sh("systemd-run --quiet --unit=squatter python3 -m http.server 9877 --bind 127.0.0.1")
+    until(lambda: "9877" in canary.sh("ss -ltn"), 10, lambda: "the port is taken")
+    stopped = made.play("install", selfheal_ready_timeout=5)
+    assert stopped.code != 0 and "9877" in stopped.text, stopped.text[-3000:]
+    assert "one2" not in stopped.recap or not other.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true")
+    assert "0" != web_pid(canary) and "0" != web_pid(other), "services do not notice"
+    canary.sh("systemctl stop squatter")
+    made.ok("install")
+    for host in (canary, other):
+        assert "active" == host.show("selfheal-watchdog", "ActiveState")["ActiveState"]
+
+
+@pytest.mark.long(90)
+def test_uninstalling(fleet: Callable[..., Fleet]) -> None:
+    """Nobody named: refused. An incident is open: refused by name. Otherwise the watchdog goes, the service and the records stay."""
+    made = serving(fleet, *BOTH)
+    made.ok("install")
+    nobody = made.play("uninstall")
+    assert nobody.code != 0 and "Nobody said where" in nobody.text
+    first, second = made.hosts.values()
+    first.sh("touch /srv/web/bad")
+    incident = wait_for(first, "failure")["incident"]
+    refused = made.play("uninstall", selfheal_hosts="all")
+    assert refused.code != 0 and incident in refused.text.replace("\n", "")
+    assert "active" == first.show("selfheal-watchdog", "ActiveState")["ActiveState"]
+    first.sh("rm /srv/web/bad")
+    wait_for(first, "recover")
+    made.ok("uninstall", selfheal_hosts="all")
+    for host in (first, second):
+        assert "not-found" == host.show("selfheal-watchdog", "LoadState")["LoadState"]
+        assert "0" != web_pid(host) and events(host, "watchdog_stop")
+    made.ok("uninstall", selfheal_hosts="all", watchdog_purge=True)
+    for host in (first, second):
+        assert not host.sh("find /etc /usr /var /run -xdev -name '*selfheal*'")
