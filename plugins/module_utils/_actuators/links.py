@@ -29,6 +29,10 @@ class LinkRefused(SelfhealError):
     """A link was not made or read: names the place, what was found there and what to do."""
 
 
+class Unsafe(LinkRefused):
+    """Anyone may write to the directory."""
+
+
 class Standing(NamedTuple):
     """What stands at a name. `kind`: missing, link, file, directory, other (a socket, a device, …); `target`: a link's, as written."""
 
@@ -66,7 +70,7 @@ def open_directory(path: str, dir_fd: Optional[int] = None, where: Optional[str]
         raise LinkRefused("Opening the directory %s: %s" % (shown, cause(error))) from error
     if os.fstat(descriptor).st_mode & stat.S_IWOTH:
         os.close(descriptor)
-        raise LinkRefused("Anyone may write to the directory %s, and so exchange what is linked there. chmod o-w it." % shown)
+        raise Unsafe("Anyone may write to the directory %s, and so exchange what is linked there. chmod o-w it." % shown)
     return descriptor
 
 
@@ -197,6 +201,7 @@ __all__ = [
     "LinkRefused",
     "MISSING",
     "Standing",
+    "Unsafe",
     "check_name",
     "open_directory",
     "opened",

@@ -87,9 +87,11 @@ class Reason(str, enum.Enum):
     NO_PUBLIC_DIRECTORY = "no_public_directory"
     NO_SUCH_PROJECT = "no_such_project"
     PROJECT_IS_LINK = "project_is_link"
+    UNSAFE_DIRECTORY = "unsafe_directory"
 
     # Traffic.
     NO_BACKUP = "no_backup"
+    FORCED = "forced"
     TRAFFIC_RETURNED = "traffic_returned"
 
     # What a probe found.

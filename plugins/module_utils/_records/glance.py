@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""As much of a deployment's journal as tells which release is current: for whoever looks at thousands of projects in one go."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import Any, List, Optional, Tuple
+
+from .._core.deployment import KINDS, STANDINGS, Deployment, Phase, Standing, valid_id
+from .journal import SCHEMA
+
+_LIMIT = 8 << 20
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_PHASES = {phase.value: phase for phase in Phase}
+
+
+class Garbled(ValueError):
+    """A journal cannot be understood; names it."""
+
+
+def glance(directory: int) -> List[Deployment]:
+    """The deployments whose journals lie in the open directory, with the fields that tell what is current; the others are empty.
+
+    Raises Garbled naming the first that cannot be understood, OSError.
+    """
+    entries: List[Deployment] = []
+    names = os.listdir(directory)
+    for name in names:
+        if not name.endswith(".json") or name.startswith(".") or not valid_id(name[:-5]):
+            continue
+        try:
+            raw = _read(directory, name)
+            if raw is not None:
+                entries.append(_entry(name[:-5], json.loads(raw)))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise Garbled("%s: %s: %s" % (name, type(error).__name__, error)) from error
+    aside = [name for name in names if ".json.bad-" in name]
+    if aside and not entries:
+        raise Garbled("%s and all others were set aside, so nothing tells which release is good" % min(aside))
+    return entries
+
+
+def _read(directory: int, name: str) -> Optional[bytes]:
+    try:
+        descriptor = os.open(name, _FILE, dir_fd=directory)
+    except FileNotFoundError:
+        return None  # pruned meanwhile; whoever does that holds the project's lease, and is seen by it
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LIMIT:
+            raise ValueError("it is no regular file of at most %d bytes" % _LIMIT)
+        return os.read(descriptor, found.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _entry(identity: str, data: Any) -> Deployment:
+    if not isinstance(data, dict) or data["schema"] != SCHEMA or data["id"] != identity:
+        raise ValueError("it is no journal of schema %d with that id" % SCHEMA)
+    kind, release, activated, standing = data["kind"], data["release"], data["activated_at"], data["standing"]
+    if kind not in KINDS or not valid_id(release) or not (activated is None or isinstance(activated, str)):
+        raise ValueError("kind, release and activated_at are %.40r, %.40r, %.40r" % (kind, release, activated))
+    return Deployment(
+        id=identity,
+        project="",
+        kind=kind,
+        release=release,
+        started_at="",
+        phase_updated_at="",
+        phase=_PHASES[data["phase"]],
+        activated_at=activated,
+        standing=_standing(standing),
+    )
+
+
+def _standing(data: Any) -> Optional[Standing]:
+    if data is None:
+        return None
+    word, reason, at = data["word"], data["reason"], data["at"]
+    if word not in STANDINGS:
+        raise ValueError("standing is %.40r" % (word,))
+    return Standing(word, str(reason), str(at))
+
+
+def mark(directory: int) -> Tuple[int, int]:
+    """What changes whenever a journal comes, goes or is replaced: the open directory's identity and time (in nanoseconds).
+
+    That time goes in ticks of some milliseconds: only one that was seconds old when it was looked at proves, unchanged, that nothing did.
+    """
+    found = os.fstat(directory)
+    return found.st_ino, found.st_mtime_ns
+
+
+__all__ = ["Garbled", "glance", "mark"]

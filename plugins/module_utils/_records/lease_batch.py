@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Taking thousands of leases: each on its own, whoever has one keeps it, and none is waited for.
+
+A lease that must outlive its maker's next second is fsynced (`LeaseSet.acquire`). Those taken here are for moments and lie on a tmpfs
+(``/run``); elsewhere a power cut in those moments may leave an empty one, which counts as held until it is 10 minutes old.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, Iterable, List, NamedTuple, Tuple
+
+from .._core.errors import LeaseHeld, RecordError
+from .files import Owner, cause, make_directory, read_file, remove, temporary_name
+from .lease import Held, LeaseInfo, LeaseSet, _dump, _end
+
+_LIMIT = 65536
+
+
+class _Mine(NamedTuple):
+    path: str
+    content: bytes
+
+
+class Batch:
+    """Leases that are ours until `release`. `refused`: by name, who has it; `takeovers`: the dead holders some were taken from."""
+
+    def __init__(self, leases: "ManyLeases") -> None:
+        self.refused: Dict[str, str] = {}
+        self.takeovers: Tuple[LeaseInfo, ...] = ()
+        self._leases = leases
+        self._mine: List[_Mine] = []
+        self._others: List[Held] = []
+
+    def release(self) -> None:
+        """Give all of them back; a second call does nothing. Raises RecordError."""
+        mine, self._mine = self._mine, []
+        others, self._others = self._others, []
+        for held in others:
+            held.release()
+        self._leases.give_back_all(mine)
+
+    def own(self, mine: _Mine) -> None:
+        self._mine.append(mine)
+
+    def others(self, held: Held) -> None:
+        self._others.append(held)
+        self.takeovers += held.takeovers
+
+
+class ManyLeases(LeaseSet):
+    """The same leases, for whoever acts on many things in one go."""
+
+    def take_each(self, names: Iterable[str], holder: str, purpose: str, seconds: float) -> Batch:
+        """Take every one of `names` that can be had. Raises RecordError where none can be made, with nothing kept."""
+        owner = Owner.current()
+        batch = Batch(self)
+        make_directory(self.directory)
+        try:
+            for name in sorted(set(names)):
+                now = self._clock()
+                info = LeaseInfo(name, owner, holder, purpose, now, _end(now, seconds), False, os.urandom(16).hex())
+                mine = _Mine(self._path(name), _dump(info))
+                if self._link(mine):
+                    batch.own(mine)
+                    continue
+                try:
+                    batch.others(self.acquire([name], holder, purpose, seconds))
+                except LeaseHeld as error:
+                    batch.refused[name] = str(error)
+        except OSError as error:
+            batch.release()
+            raise RecordError("Taking leases in %s: %s" % (self.directory, cause(error))) from error
+        except BaseException:
+            batch.release()
+            raise
+        return batch
+
+    def _link(self, mine: _Mine) -> bool:
+        temporary = temporary_name(mine.path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                os.write(descriptor, mine.content)
+            finally:
+                os.close(descriptor)
+            os.link(temporary, mine.path, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        finally:
+            remove(temporary)
+        return True
+
+    def give_back_all(self, mine: Iterable[_Mine]) -> None:
+        """Remove leases as they were made here; what is somebody else's by now stays. Raises RecordError."""
+        mine = list(mine)
+        if not mine:
+            return
+        with self._exclusively("Giving back %d leases" % len(mine)):
+            for path, content in mine:
+                try:
+                    ours = read_file(path, _LIMIT) == content
+                except (FileNotFoundError, ValueError):
+                    ours = False
+                if ours:
+                    remove(path)
+
+
+__all__ = ["Batch", "ManyLeases"]
