@@ -25,6 +25,7 @@ from .._probes.engine import READ, LocalHost
 from .._records.segments import Head, head
 from .._version import VERSION
 from . import config as configuration
+from .agent import AgentChecks
 from .board import Board
 from .config import Etc
 from .endpoints import Endpoints, read_token
@@ -64,6 +65,8 @@ class Watchdog:
         self._site = Site(etc.path, self.config, self.host, journal=self.log.event, wrap=self._counted)
         self._site.timeline.journal = self.log.event
         self.rounds = Rounds(self.host, self._build, self._broke, self._seen)
+        self.agents = AgentChecks(self.host, self.config.listen[0], self.config.state_dir, self.config.run_dir, self._unanswered)
+        self._site.companions.append(self.agents)
         self.rounds.companions = self._site.companions  # they may grow with the contracts
         self.board = Board(self.config, self.rounds, self._site.desk, self.ledger, self._head)
         self.board.pager = self._site.pager
@@ -88,6 +91,7 @@ class Watchdog:
             data = {"version": VERSION, "pid": os.getpid(), "services": len(self._services), "mode_ceiling": self.config.mode_ceiling}
             self.ledger.record("watchdog_start", data=data)
             self.ledger.record("contract_loaded", data={"services": len(self._services), "path": self.etc.contracts})
+            self.agents.want(self._services)
             for service in self._services:
                 self._begin(service)
             self.board.loaded = True
@@ -153,6 +157,7 @@ class Watchdog:
         self._site.pager.stop()
 
     def _close(self) -> None:
+        self.agents.close()
         self.server.close()
         self.host.close()
         self._site.timeline.close()
@@ -212,6 +217,7 @@ class Watchdog:
             self.log.say("watchdog.json: %s in force only after a restart of the watchdog" % ", ".join(stale), WARNING)
         self.ledger.record("contract_loaded", data=data)
         self._site.pager.retarget()
+        self.agents.want(services)
         self._waiting = {name: service for name, service in self._waiting.items() if name not in new}
         self._waiting.update(changed)
         self._waiting.update((name, None) for name in removed)
@@ -274,6 +280,11 @@ class Watchdog:
         data = {"reason": "internal_error", "detail": broken.problem, "faults": broken.faults, "text": "its healer broke and is made anew"}
         self.ledger.record("note", broken.service.name, data=data)
         self.log.say("%s: its healer broke: %s" % (broken.service.name, broken.problem), ERROR)
+
+    def _unanswered(self, problem: str) -> None:
+        """Load balancers cannot be answered, or what they were told cannot be noted."""
+        self.ledger.record("note", data={"text": problem})
+        self.log.say(problem, ERROR)
 
     def _head(self) -> Head:
         return head(os.path.join(self.config.state_dir, "timeline"))
