@@ -115,11 +115,16 @@ class Reason(str, enum.Enum):
     NOT_RUNNING = "not_running"
     NOT_ACTIVE = "not_active"
     CONTAINER_UNHEALTHY = "container_unhealthy"
+    DRIFTED = "drifted"
+    NOT_WANTED = "not_wanted"
+    ORPHANED = "orphaned"
+    NAME_CONFLICT = "name_conflict"
     SLOW = "slow"
 
     # Why a probe could not run: its observation is unknown and changes nothing.
     NO_SUCH_PROGRAM = "no_such_program"
     NO_SUCH_CONTAINER = "no_such_container"
+    IMAGE_MISSING = "image_missing"
     NO_PERMISSION = "no_permission"
     NAME_LOOKUP_FAILED = "name_lookup_failed"
     TOO_MANY_STUCK = "too_many_stuck"
