@@ -147,7 +147,9 @@ class UnitActuator(Actuator):
         return (yield from self._journal_has("JOB_TYPE", "JOB_TYPE=stop", told))
 
     def _died(self, told: Told) -> Work[bool]:
-        """Whether the journal shows that this life of the unit ended badly; of a good end systemd says nothing there."""
+        """Whether this life of the unit ended badly. Where Restart= does not say, the journal does; it has nothing of a good end."""
+        if unit_state.restarts_only_failures(told):
+            return True
         if not told.get("InvocationID"):
             return False
         return (yield from self._journal_has("EXIT_CODE", "MESSAGE_ID=" + _PROCESS_ENDED, told))

@@ -236,6 +236,11 @@ def restarted(before: Mapping[str, str], told: Mapping[str, str]) -> bool:
     return was_up and int(told.get("NRestarts") or 0) > int(before.get("NRestarts") or 0)
 
 
+def restarts_only_failures(told: Mapping[str, str]) -> bool:
+    """By its Restart= systemd starts it again only if it ended badly."""
+    return told.get("Restart") in ("on-failure", "on-abnormal", "on-abort", "on-watchdog")
+
+
 def triggers(told: Mapping[str, str]) -> Tuple[str, ...]:
     """The sockets, timers and paths that start it on demand."""
     return tuple(told.get("TriggeredBy", "").split())
@@ -252,6 +257,7 @@ __all__ = [
     "pending",
     "presence",
     "restarted",
+    "restarts_only_failures",
     "span",
     "stop_asked_of_journal",
     "triggers",

@@ -100,19 +100,20 @@ def test_systemds_own_restart_is_seen(host, stand_in, case, result, revived):
 
 
 @pytest.mark.parametrize(
-    "restarts, journal, revived, asked",
+    "policy, restarts, journal, revived, asked",
     [
-        ("1", '{"EXIT_CODE":"killed"}', True, ["journal"]),
-        ("1", "", False, ["journal"]),
-        ("0", '{"EXIT_CODE":"killed"}', False, []),
+        ("always", "1", '{"EXIT_CODE":"killed"}', True, ["journal"]),
+        ("always", "1", "", False, ["journal"]),
+        ("always", "0", '{"EXIT_CODE":"killed"}', False, []),
+        ("on-failure", "1", "", True, []),
     ],
 )
-def test_systemds_own_restart_that_is_over(host, stand_in, restarts, journal, revived, asked):
-    """C25 a restart too quick to be seen shows in systemd's count; the journal tells a death from a good end, and a person's from systemd's."""
+def test_systemds_own_restart_that_is_over(host, stand_in, policy, restarts, journal, revived, asked):
+    """C25 a restart too quick to be seen shows in systemd's count; policy or journal tell a death from a good end."""
     actuator = stand_in.actuator()
-    stand_in.stands("running", NRestarts="0")
+    stand_in.stands("running", NRestarts="0", Restart=policy)
     assert not drive(host, actuator.look()).revived
-    stand_in.stands("running", NRestarts=restarts, InvocationID="fresh")
+    stand_in.stands("running", NRestarts=restarts, Restart=policy, InvocationID="fresh")
     (stand_in.folder / "journal").write_text(journal, encoding="ascii")
     found = drive(host, actuator.look())
     assert (State.RUNNING, revived, asked) == (found.state, found.revived, stand_in.verbs)
