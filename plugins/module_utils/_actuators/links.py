@@ -151,7 +151,7 @@ def swap(directory: str, name: str, target: str) -> Optional[str]:
         with opened(directory) as descriptor:
             return swap_at(descriptor, name, target).target
     except LinkRefused as error:
-        raise LinkRefused("Linking %s to %s: %s" % (where, target, error)) from error
+        raise type(error)("Linking %s to %s: %s" % (where, target, error)) from error
     except OSError as error:
         raise LinkRefused("Linking %s to %s: %s. It was left as it was." % (where, target, cause(error))) from error
 
