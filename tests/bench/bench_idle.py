@@ -16,7 +16,8 @@ import sys
 import time
 from typing import Iterator, List
 
-from stage import PERIOD, TIMEOUT, Stage, Victim, asked, contract, cpu_of, needed, rss_of, wait
+from observer import Victim, asked, cpu_of, rss_of
+from stage import PERIOD, TIMEOUT, Stage, contract, needed, wait
 from table import Row, show
 
 CHECKS = 50

@@ -32,8 +32,11 @@ OUR_RUNS = 3
 """Before the loop, and as many after it."""
 
 
-def playbook(task: Dict[str, Any]) -> str:
-    return json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}])
+def playbook(task: Dict[str, Any], hosts: str) -> str:
+    play: Dict[str, Any] = {"hosts": hosts, "gather_facts": False, "tasks": [task]}
+    if hosts == "localhost":
+        play["connection"] = "local"
+    return json.dumps([play])
 
 
 def collections(folder: str) -> str:
@@ -56,12 +59,15 @@ class Took(NamedTuple):
         return "%.2f s (CPU %.2f s)" % self
 
 
-def run(folder: str, name: str, task: Dict[str, Any], environment: Dict[str, str]) -> Took:
+def run(
+    folder: str, name: str, task: Dict[str, Any], environment: Dict[str, str], hosts: str = "localhost", inventory: str = "localhost,"
+) -> Took:
+    """A whole ansible-playbook run with this one task."""
     path = pathlib.Path(folder, name)
-    path.write_text(playbook(task))
+    path.write_text(playbook(task, hosts))
     program = pathlib.Path(sys.executable).with_name("ansible-playbook")
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run([str(program), "-i", "localhost,", str(path)], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([str(program), "-i", inventory, str(path)], env=environment, capture_output=True, text=True, check=False)
     took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit("%s failed:\n%s%s" % (name, done.stdout, done.stderr))

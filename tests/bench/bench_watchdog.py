@@ -17,18 +17,17 @@ many hangs within a minute would be a storm, in which restarts wait for a person
 from __future__ import annotations
 
 import functools
-import json
 import os
-import pathlib
 import random
 import signal
+import statistics
 import sys
-import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from stage import HERE, PERIOD, TIMEOUT, Stage, Victim, Watchdog, contract, needed, wait
-from table import Row, show
+from observer import Follower, Healed, Victim, beside, failure_of, injure
+from stage import HERE, PERIOD, TIMEOUT, Stage, Watchdog, contract, needed, wait
+from table import Row, show, told
 
 KILLS = 5
 HANGS = 5
@@ -37,98 +36,10 @@ THEIR_HANGS = 3
 OTHERS = 50
 SILENT = 5
 FAILING_FOR = 5
-PATIENCE = 60.0
 RECORDED_WITHIN = 0.050
 SERVING_WITHIN = 0.100
 HANG_WITHIN = PERIOD + TIMEOUT + FAILING_FOR + 2.0
 HASTY_WITHIN = PERIOD + 2 * TIMEOUT + 1.5
-
-
-class Healed(NamedTuple):
-    """Seconds after the fault. recorded: None when it was never read."""
-
-    recorded: Optional[float]
-    serving: float
-
-
-class Follower:
-    """Reads what is added to a log, line by line."""
-
-    def __init__(self, path: pathlib.Path, says: Callable[[str], bool]) -> None:
-        self._path = path
-        self._says = says
-        self._at = path.stat().st_size if path.exists() else 0
-
-    def found(self) -> bool:
-        """Has a line that says it been added since the last time?"""
-        if not self._path.exists() or self._path.stat().st_size <= self._at:
-            return False
-        with open(self._path, "rb") as file:
-            file.seek(self._at)
-            whole = file.read().rpartition(b"\n")[0]
-        self._at += len(whole) + 1 if whole else 0
-        return any(self._says(line) for line in whole.decode().splitlines())
-
-
-def text(wanted: str) -> Callable[[str], bool]:
-    return lambda line: wanted in line
-
-
-def failure_of(victim: Victim) -> Callable[[str], bool]:
-    """The event of our timeline that says so."""
-
-    def says(line: str) -> bool:
-        event: Dict[str, Any] = json.loads(line)
-        return event["type"] == "failure" and event.get("service") == victim.name
-
-    return says
-
-
-def injure(victim: Victim, how: signal.Signals, follower: Optional[Follower] = None) -> Healed:
-    """Kill or hang a service and watch it once a millisecond until another pid answers."""
-    old = victim.pid()
-    if not old:
-        raise SystemExit("%s does not serve before its fault" % victim.name)
-    recorded: Optional[float] = None
-    began = time.monotonic()
-    os.kill(old, how)
-    while True:
-        pid = victim.pid()
-        now = time.monotonic() - began
-        if recorded is None and follower is not None and follower.found():
-            recorded = time.monotonic() - began
-        if pid not in (0, old):
-            break
-        if now > PATIENCE:
-            raise SystemExit("%s does not serve %g s after %s" % (victim.name, PATIENCE, how.name))
-        time.sleep(0.001)
-    while follower is not None and recorded is None and time.monotonic() - began < now + 2.0:
-        if follower.found():
-            recorded = time.monotonic() - began
-        time.sleep(0.001)
-    return Healed(recorded, now)
-
-
-def beside(*works: Callable[[], Any]) -> List[Any]:
-    """Do all at once; what they return. The first that fails is raised when all have ended."""
-    results: List[Any] = [None] * len(works)
-    failures: List[BaseException] = []
-
-    def work(index: int) -> None:
-        try:
-            results[index] = works[index]()
-        except (Exception, SystemExit) as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(len(works))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)  # so that Ctrl-C is heard
-    if failures:
-        raise failures[0]
-    return results
 
 
 # Ours.
@@ -153,7 +64,7 @@ class Ours:
         found = []
         for victim in self.kill:
             time.sleep(chance.uniform(0.2, 1.2))
-            found.append(injure(victim, signal.SIGKILL, Follower(self.watchdog.log, failure_of(victim))))
+            found.append(injure(victim, signal.SIGKILL, Follower(self.watchdog.log, failure_of(victim.name))))
         return found
 
     def hangs(self, chance: random.Random) -> List[Tuple[Victim, Healed]]:
@@ -219,7 +130,7 @@ class Monit:
         for index, victim in enumerate(self.victims[: kills + hangs]):
             time.sleep(2.5 + chance.uniform(0, self.cycle))
             if index < kills:
-                follower = Follower(self._log, text("'%s' process is not running" % victim.name))
+                follower = Follower(self._log, ["'%s' process is not running" % victim.name])
                 found[0].append(injure(victim, signal.SIGKILL, follower))
             else:
                 found[1].append(injure(victim, signal.SIGSTOP))
@@ -245,31 +156,18 @@ class Supervisord:
         found = []
         for victim in self.victims:
             time.sleep(1.5 + chance.uniform(0, 1))  # past startsecs
-            found.append(injure(victim, signal.SIGKILL, Follower(self._log, text("exited: %s " % victim.name))))
+            found.append(injure(victim, signal.SIGKILL, Follower(self._log, ["exited: %s " % victim.name])))
         return found
 
 
 # The table.
 
 
-def median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-
-
-def told(values: Sequence[float]) -> str:
-    """Median, range and number."""
-    unit, factor, digits = ("ms", 1000.0, 0 if max(values) >= 0.1 else 1) if max(values) < 1 else ("s", 1.0, 2)
-    numbers = ["%.*f" % (digits, value * factor) for value in (median(values), min(values), max(values))]
-    return "%s %s [%s–%s] n=%d" % (numbers[0], unit, numbers[1], numbers[2], len(values))
-
-
 def row(what: str, ours: Sequence[float], theirs: Mapping[str, Sequence[float]], must: float) -> Row:
     """The worst of ours must hold; the ratios are those of the medians."""
     limit = "≤ %g ms" % (must * 1000) if must < 1 else "≤ %g s" % must
     anchors = "; ".join("%s %s" % (name, told(values)) for name, values in theirs.items())
-    ratios = "; ".join("%.2g" % (median(ours) / median(values)) for values in theirs.values())
+    ratios = "; ".join("%.2g" % (statistics.median(ours) / statistics.median(values)) for values in theirs.values())
     return Row(what, told(ours), anchors, ratios, limit, max(ours) <= must)
 
 

@@ -22,6 +22,8 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set
 
+from observer import Victim, good
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or HERE.parents[1])
 PORTS = range(21500, 22000)
@@ -42,46 +44,6 @@ def wait(true: Callable[[], Any], seconds: float, what: str) -> Any:
         time.sleep(0.02)
 
 
-def asked(port: int, path: str = "/", timeout: float = 1.0) -> bytes:
-    """The whole answer of a server on loopback; nothing when it refuses, breaks off or does not answer in time."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout) as client:
-            client.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n" % path.encode())
-            return b"".join(iter(lambda: client.recv(65536), b""))
-    except OSError:
-        return b""
-
-
-def good(port: int, path: str = "/") -> bool:
-    return asked(port, path).startswith(b"HTTP/1.1 200 ")
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds on a processor of a process with all its threads, from the scheduler's own nanoseconds."""
-    threads = pathlib.Path("/proc/%d/task" % pid)
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads.iterdir()) / 1e9
-
-
-def rss_of(pid: int) -> float:
-    """Resident memory in MB."""
-    status = pathlib.Path("/proc/%d/status" % pid).read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
-
-
-class Victim:
-    """A service that is to be killed or hung: its port, and the pid that answers there."""
-
-    def __init__(self, name: str, port: int, silent: bool = False) -> None:
-        self.name = name
-        self.port = port
-        self.mode = "silent" if silent else "answer"
-
-    def pid(self) -> int:
-        """Who answers; 0 when nobody does."""
-        head, _empty, body = asked(self.port, timeout=0.25).partition(b"\r\n\r\n")
-        return int(body) if head.startswith(b"HTTP/1.1 200 ") and body else 0
-
-
 class Stage:
     """Use as a context. `python` is what the watchdog runs by: the distribution's own, as on a managed host, or else this one."""
 
@@ -94,10 +56,9 @@ class Stage:
         self._archive: Optional[str] = None
 
     def __enter__(self) -> Stage:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _ended)
+        end_on_signals()
         try:
-            self.victim = self._build_victim()
+            self.victim = self._have_victim()
         except BaseException:
             self.__exit__()
             raise
@@ -125,18 +86,13 @@ class Stage:
                 if mark in words and program in self._programs:
                     yield int(entry.name)
 
-    def _build_victim(self) -> List[str]:
-        compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-        if compiler is None:
+    def _have_victim(self) -> List[str]:
+        program = build_victim(self.folder)
+        if program is None:
             copy = shutil.copy(HERE / "victim.py", self.folder)
             return [self.python, "-I", "-S", str(copy)]
-        program = os.path.realpath(self.folder / "victim")
-        self._programs.add(program)
-        for static in (["-static"], []):  # not every machine has the static C library
-            made = subprocess.run([compiler, "-O2", *static, "-o", program, str(HERE / "victim.c")], capture_output=True, check=False)
-            if made.returncode == 0:
-                return [program]
-        raise SystemExit("%s cannot compile %s" % (compiler, HERE / "victim.c"))
+        self._programs.add(str(program))
+        return [str(program)]
 
     # -- services
 
@@ -173,13 +129,7 @@ class Stage:
     def archive(self) -> str:
         """selfheal.pyz as the action plugin builds it."""
         if self._archive is None:
-            spec = importlib.util.spec_from_file_location("archive", ROOT / "plugins" / "plugin_utils" / "_archive.py")
-            if spec is None or spec.loader is None:
-                raise SystemExit("no collection at %s" % ROOT)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules["archive"] = module
-            spec.loader.exec_module(module)
-            self._archive = module.build(str(self.folder), str(ROOT)).path
+            self._archive = build_archive(self.folder)
         return self._archive
 
     def watchdog(self, name: str, services: List[Dict[str, Any]]) -> Watchdog:
@@ -219,6 +169,31 @@ def contract(stage: Stage, victim: Victim, **more: Any) -> Dict[str, Any]:
     return {"name": victim.name, "resource": {"process": {"argv": stage.argv(victim)}}, "probes": [probe], **more}
 
 
+def build_victim(folder: pathlib.Path) -> Optional[pathlib.Path]:
+    """victim.c as a program in `folder`; None where there is no C compiler."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None:
+        return None
+    program = folder.resolve() / "victim"
+    for static in (["-static"], []):  # not every machine has the static C library
+        argv = [compiler, "-O2", *static, "-o", str(program), str(HERE / "victim.c")]
+        if subprocess.run(argv, capture_output=True, check=False).returncode == 0:
+            return program
+    raise SystemExit("%s cannot compile %s" % (compiler, HERE / "victim.c"))
+
+
+def build_archive(folder: pathlib.Path) -> str:
+    """selfheal.pyz in `folder`, as the action plugin builds it."""
+    spec = importlib.util.spec_from_file_location("archive", ROOT / "plugins" / "plugin_utils" / "_archive.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit("no collection at %s" % ROOT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["archive"] = module
+    spec.loader.exec_module(module)
+    path: str = module.build(str(folder), str(ROOT)).path
+    return path
+
+
 def distribution_python() -> str:
     """/usr/bin/python3 where it can run the watchdog."""
     python = "/usr/bin/python3"
@@ -236,6 +211,12 @@ def needed(program: str, variable: str) -> str:
     return found
 
 
+def end_on_signals() -> None:
+    """SIGTERM and SIGHUP end the run as Ctrl-C does: what was started is removed."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ended)
+
+
 def _ended(number: int, _frame: Any) -> None:
     raise SystemExit(128 + number)
 
@@ -246,13 +227,11 @@ __all__ = [
     "ROOT",
     "TIMEOUT",
     "Stage",
-    "Victim",
     "Watchdog",
-    "asked",
+    "build_archive",
+    "build_victim",
     "contract",
-    "cpu_of",
-    "good",
+    "end_on_signals",
     "needed",
-    "rss_of",
     "wait",
 ]

@@ -9,8 +9,9 @@ SELFHEAL_BENCH_TABLE names a file to which the rows are added too.
 from __future__ import annotations
 
 import os
+import statistics
 import sys
-from typing import Iterable, NamedTuple, Optional
+from typing import Iterable, NamedTuple, Optional, Sequence
 
 HEADER = "| what | ours | anchor | ratio | must | ok |\n|---|---|---|---|---|---|\n"
 
@@ -49,9 +50,16 @@ def show(rows: Iterable[Row]) -> int:
     return status
 
 
+def told(values: Sequence[float]) -> str:
+    """Seconds as median, range and number."""
+    unit, factor, digits = ("ms", 1000.0, 0 if max(values) >= 0.1 else 1) if max(values) < 1 else ("s", 1.0, 2)
+    numbers = ["%.*f" % (digits, value * factor) for value in (statistics.median(values), min(values), max(values))]
+    return "%s %s [%s–%s] n=%d" % (numbers[0], unit, numbers[1], numbers[2], len(values))
+
+
 def _write(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-__all__ = ["HEADER", "Row", "show"]
+__all__ = ["HEADER", "Row", "show", "told"]

@@ -7,16 +7,21 @@
  *   victim PORT answer|silent [PIDFILE]    in the foreground; silent: accepts, and says nothing
  *   victim -d PORT answer|silent PIDFILE   goes into the background, for healers that start by script
  *   victim --stop PIDFILE                  kills what the pidfile names
+ *
+ * Where systemd asks for it, it says READY=1, and WATCHDOG=1 twice in each WATCHDOG_USEC.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define HELD 256 /* so many silent connections are kept open; the oldest is closed for the next */
@@ -69,11 +74,33 @@ static void answer(int client) {
     close(client);
 }
 
+static void tell(const char *word) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    size_t length = path ? strlen(path) : 0;
+    if (!length || length >= sizeof to.sun_path)
+        return;
+    memcpy(to.sun_path, path, length);
+    if (path[0] == '@')
+        to.sun_path[0] = 0;
+    int notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (notify < 0 || sendto(notify, word, strlen(word), 0, (struct sockaddr *)&to, offsetof(struct sockaddr_un, sun_path) + length) < 0)
+        fail(word);
+    close(notify);
+}
+
 static void serve(int server, int silent) {
-    int held[HELD], turn = 0;
+    const char *limit = getenv("WATCHDOG_USEC");
+    int held[HELD], turn = 0, pause = limit ? atol(limit) / 2000 : -1;
+    struct pollfd waiting = {.fd = server, .events = POLLIN};
     for (int i = 0; i < HELD; i++)
         held[i] = -1;
+    tell("READY=1");
     for (;;) {
+        if (poll(&waiting, 1, pause) == 0)
+            tell("WATCHDOG=1");
+        if (!(waiting.revents & POLLIN))
+            continue;
         int client = accept(server, NULL, NULL);
         if (client < 0)
             continue;

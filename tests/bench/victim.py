@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import select
 import signal
 import socket
 import sys
@@ -41,9 +42,21 @@ def answer(client: socket.socket) -> None:
     client.close()
 
 
+def tell(word: bytes) -> None:
+    path = os.environ.get("NOTIFY_SOCKET")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(word, "\0" + path[1:] if path[0] == "@" else path)
+
+
 def serve(server: socket.socket, silent: bool) -> None:
     held: List[socket.socket] = []
+    limit = os.environ.get("WATCHDOG_USEC")
+    tell(b"READY=1")
     while True:
+        if not select.select([server], [], [], int(limit) / 2e6 if limit else None)[0]:
+            tell(b"WATCHDOG=1")
+            continue
         client = server.accept()[0]
         if not silent:
             answer(client)
