@@ -52,8 +52,7 @@ def leftovers(leader: Union[Stat, Record]) -> List[Stat]:
     holder = _proc.stat(leader.pid)
     if holder is not None and holder.start_time != leader.start_time:
         return []
-    led = (process for process in _proc.every() if leader.pid in (process.session, process.group) and not process.dead)
-    return [process for process in led if process.pid not in (leader.pid, os.getpid())]
+    return [process for process in _proc.led_by(leader.pid) if not process.dead and process.pid not in (leader.pid, os.getpid())]
 
 
 def stop_leftovers(found: Sequence[Stat], patience: float) -> Work[Optional[Outcome]]:

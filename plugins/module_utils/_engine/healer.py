@@ -70,6 +70,7 @@ class Healer(Standing):
         self._permit = Permit(service, desk, operated, override)
         self._saved: Tuple[Optional[float], Optional[bool]] = (None, self.watch.verdict.started)
         self._deferred = False
+        self._unsaved = False
         self._degraded = False
         self._keeper = Keeper(service, host, records, source)
         self.around = Surroundings(self, host, wiring or Wiring(), self._say)
@@ -138,6 +139,7 @@ class Healer(Standing):
             unseen=here is State.UNKNOWN and self.instance is None,
             pending=here in (State.STARTING, State.STOPPING) or self._job is not None or self.presence.pending,
             observed=self.watch.observed,
+            asked_since=self.watch.asked_since,
             watched_since=self.watch.begun,
             hold=held.text if held is not None else None,
             hold_until=held.until if held is not None else None,
@@ -226,6 +228,7 @@ class Healer(Standing):
         if decision.do is Do.RECOVER and self._overtaken():
             return
         if decision.do is Do.BLOCK and decision.reason is Reason.LEASE_HELD:
+            self._save_opened()
             self._permit.yielded = True
         self._deferred = False
         self._revived_since = None
@@ -237,7 +240,10 @@ class Healer(Standing):
             self.around.opened(now)
         elif decision.do is Do.RECOVER:
             self.around.closed()
-        self._save()
+        # What opens is saved together with what follows from it in the same turn: a dead service waits for every write.
+        self._unsaved = decision.do is Do.OPEN
+        if not self._unsaved:
+            self._save()
         self.watch.pace(self.memory.incident, decision.do, now)
         if decision.do in DIAGNOSED and facts.storm is None:
             self.diagnosis.begin(now, alive=not (facts.dead or facts.never or facts.stopped))
@@ -309,7 +315,12 @@ class Healer(Standing):
         if self._job is None:
             self._look()
 
+    def _save_opened(self) -> None:
+        if self._unsaved:
+            self._save()
+
     def _save(self) -> None:
+        self._unsaved = False
         if self._permit.yielded:
             return
         self._keeper.save(self.memory, self.watch.health, self.around.to_data())

@@ -30,7 +30,7 @@ def drive(host, work):
 def marked(mark):
     """Living processes whose command line or environment holds `mark`."""
     found = []
-    for process in _proc.every():
+    for process in filter(None, (_proc.stat(int(name)) for name in os.listdir("/proc") if name.isdigit())):
         if process.dead or process.pid == os.getpid():
             continue
         try:
