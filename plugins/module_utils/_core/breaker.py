@@ -4,6 +4,8 @@
 """A breaker in front of a dependency: closed, open, half-open, and what an operator forced.
 
 Counters and their reset rules: failures: a success in closed, and every change of state. successes: every change of state.
+Forced open and disabled last until an operator lifts them; nothing is asked meanwhile, no timer runs, no answer counts. Lifted, it begins
+closed with fresh counters.
 Source: the pattern as in resilience4j and opossum, with their users' faults answered: one trial at a time, several successes to
 close, and a limit on half-open, so that a trial that never settles cannot keep it there.
 """
@@ -22,6 +24,8 @@ class Breaker(str, enum.Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
 
     def __str__(self) -> str:
         return self.value
@@ -33,6 +37,10 @@ class Cause(str, enum.Enum):
     TRIAL_FAILED = "trial_failed"
     HALF_OPEN_LIMIT = "half_open_limit"
     SUCCESSES = "success_threshold"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
+    FORCED_CLOSED = "forced_closed"
+    LIFTED = "lifted"
 
     def __str__(self) -> str:
         return self.value
@@ -44,10 +52,31 @@ TRANSITIONS: Dict[Tuple[Breaker, Cause], Breaker] = {
     (Breaker.HALF_OPEN, Cause.TRIAL_FAILED): Breaker.OPEN,
     (Breaker.HALF_OPEN, Cause.HALF_OPEN_LIMIT): Breaker.OPEN,
     (Breaker.HALF_OPEN, Cause.SUCCESSES): Breaker.CLOSED,
+    (Breaker.CLOSED, Cause.FORCED_OPEN): Breaker.FORCED_OPEN,
+    (Breaker.OPEN, Cause.FORCED_OPEN): Breaker.FORCED_OPEN,
+    (Breaker.HALF_OPEN, Cause.FORCED_OPEN): Breaker.FORCED_OPEN,
+    (Breaker.DISABLED, Cause.FORCED_OPEN): Breaker.FORCED_OPEN,
+    (Breaker.CLOSED, Cause.DISABLED): Breaker.DISABLED,
+    (Breaker.OPEN, Cause.DISABLED): Breaker.DISABLED,
+    (Breaker.HALF_OPEN, Cause.DISABLED): Breaker.DISABLED,
+    (Breaker.FORCED_OPEN, Cause.DISABLED): Breaker.DISABLED,
+    (Breaker.OPEN, Cause.FORCED_CLOSED): Breaker.CLOSED,
+    (Breaker.HALF_OPEN, Cause.FORCED_CLOSED): Breaker.CLOSED,
+    (Breaker.FORCED_OPEN, Cause.FORCED_CLOSED): Breaker.CLOSED,
+    (Breaker.DISABLED, Cause.FORCED_CLOSED): Breaker.CLOSED,
+    (Breaker.FORCED_OPEN, Cause.LIFTED): Breaker.CLOSED,
+    (Breaker.DISABLED, Cause.LIFTED): Breaker.CLOSED,
 }
 
+FORCED = {"open": (Breaker.FORCED_OPEN, Cause.FORCED_OPEN), "disabled": (Breaker.DISABLED, Cause.DISABLED)}
+"""What an operator can keep a breaker in, and how it gets there."""
+BINDING = frozenset((Breaker.OPEN, Breaker.HALF_OPEN, Breaker.FORCED_OPEN))
+"""States in which restarts of what depends on it wait."""
+ASKED = frozenset((Breaker.CLOSED, Breaker.HALF_OPEN))
+"""States in which the dependency is asked."""
+
 EVENTS = {Breaker.OPEN: "breaker_trip", Breaker.HALF_OPEN: "breaker_half_open", Breaker.CLOSED: "breaker_reset"}
-"""The timeline event of entering a state."""
+"""The timeline event of entering a state by itself. What an operator forces is recorded where it is said (``breaker_forced``)."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,26 @@ class BreakerState:
         if target is None:
             raise IllegalTransition("breaker: %s is no transition from %s" % (cause, self.state))
         return BreakerState(target, since=now, cause=cause)
+
+
+def forced(state: BreakerState, to: Optional[str], now: float) -> BreakerState:
+    """What an operator's word makes of it: open, disabled, closed (once), or None, nothing (any more)."""
+    if to == "closed":
+        return state if state.state is Breaker.CLOSED else state.move(Cause.FORCED_CLOSED, now)
+    if to is None:
+        return state.move(Cause.LIFTED, now) if (state.state, Cause.LIFTED) in TRANSITIONS else state
+    target, cause = FORCED[to]
+    return state if state.state is target else state.move(cause, now)
+
+
+def own(failing: bool, proving: bool, to: Optional[str]) -> Breaker:
+    """The breaker in front of the service itself. It follows the incident, so that there is one judgement and not two: open while it fails,
+    half-open while its recovery is being proven; an operator's word comes first."""
+    if to in FORCED:
+        return FORCED[str(to)][0]
+    if not failing:
+        return Breaker.CLOSED
+    return Breaker.HALF_OPEN if proving else Breaker.OPEN
 
 
 def answered(rules: Dependency, state: BreakerState, good: bool, now: float) -> BreakerState:
@@ -103,4 +152,18 @@ def timer(rules: Dependency, state: BreakerState) -> Optional[float]:
     return state.since + rules.half_open_limit if state.state is Breaker.HALF_OPEN else None
 
 
-__all__ = ["Breaker", "BreakerState", "Cause", "EVENTS", "TRANSITIONS", "answered", "passed", "timer"]
+__all__ = [
+    "ASKED",
+    "BINDING",
+    "Breaker",
+    "BreakerState",
+    "Cause",
+    "EVENTS",
+    "FORCED",
+    "TRANSITIONS",
+    "answered",
+    "forced",
+    "own",
+    "passed",
+    "timer",
+]

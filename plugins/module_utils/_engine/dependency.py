@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, Dict, Optional
 
-from .._core.breaker import EVENTS, Breaker, BreakerState, answered, passed, timer
+from .._core.breaker import ASKED, BINDING, EVENTS, Breaker, BreakerState, Cause, answered, forced, passed, timer
 from .._core.model import Dependency
 from .._host import Handle, Host, Step
 
@@ -32,14 +32,16 @@ class DependencyWatch:
         self._answer: Optional[bool] = None
         self._answered_at = -math.inf
         self._unknown_at = -math.inf
+        self._tripped_at: Optional[float] = None
 
     def turn(self, now: float) -> None:
         """Ask when a question is due; let time change the breaker."""
         self._become(passed(self.rules, self.state, now), now)
-        if self._flying is None and now >= self._next and self.state.state is not Breaker.OPEN:
+        asked = self.state.state in ASKED
+        if self._flying is None and now >= self._next and asked:
             self._ask(now)
         at = timer(self.rules, self.state)
-        due = math.inf if self._flying is not None or self.state.state is Breaker.OPEN else self._next
+        due = math.inf if self._flying is not None or not asked else self._next
         self.wake = min(due, math.inf if at is None else at)
 
     def ended(self, handle: Handle) -> None:
@@ -60,9 +62,9 @@ class DependencyWatch:
 
     def down(self, now: float) -> Optional[str]:
         """Why a restart must wait for this dependency, or None."""
-        if self.state.state is not Breaker.CLOSED:
-            return "the breaker of %s is %s" % (self.rules.name, self.state.state)
-        if self._answer is False:
+        if self.state.state in BINDING:
+            return "the breaker of %s is %s" % (self.rules.name, str(self.state.state).replace("_", " "))
+        if self.state.state is Breaker.CLOSED and self._answer is False:
             return "%s failed when asked" % self.rules.name
         return None
 
@@ -73,6 +75,15 @@ class DependencyWatch:
         if self._flying is None and ask and self._unknown_at < at:
             self._ask(self._host.monotonic())
         return self._flying is None
+
+    def force(self, to: Optional[str], now: float) -> None:
+        """An operator's word: open, disabled, closed, or None."""
+        before = self.state.state
+        self._become(forced(self.state, to, now), now)
+        if self.state.state is not before:
+            self._answer = None
+            if self.state.state not in ASKED:
+                self.stop()
 
     def restore(self, state: BreakerState) -> None:
         """Take up what another process knew."""
@@ -95,8 +106,23 @@ class DependencyWatch:
         self.news = True
         self._answer = None if state.state is Breaker.HALF_OPEN else self._answer
         self._next = now
-        data = {"dependency": self.rules.name, "from": before.state.value, "to": state.state.value, "reason": str(state.cause)}
-        self._changed(EVENTS[state.state], data)
+        data: Dict[str, Any] = {
+            "dependency": self.rules.name,
+            "from": before.state.value,
+            "to": state.state.value,
+            "reason": str(state.cause),
+        }
+        if state.cause is Cause.THRESHOLD:
+            data["failures"] = before.failures + 1
+            self._tripped_at = now
+        elif state.state is Breaker.CLOSED and self._tripped_at is not None:
+            data["open_ms"] = round((now - self._tripped_at) * 1000)
+            self._tripped_at = None
+        if state.cause in _BY_ITSELF:
+            self._changed(EVENTS[state.state], data)
+
+
+_BY_ITSELF = frozenset((Cause.THRESHOLD, Cause.RESET_TIMEOUT, Cause.TRIAL_FAILED, Cause.HALF_OPEN_LIMIT, Cause.SUCCESSES))
 
 
 __all__ = ["DependencyWatch"]

@@ -17,6 +17,7 @@ from .._host import Host, Step
 from .._probes.exec import ExecProbe
 from .._probes.kinds import step_for
 from .._records.approvals import Approvals
+from .._records.breakers import Breakers
 from .._records.buffer import Recorder
 from .._records.diagnostics import Bundles
 from .._records.files import boot_id
@@ -28,6 +29,7 @@ from .._records.state import StateStore, Version, same_boot
 from .._records.timeline import Timeline
 from .diagnostics import Diagnostics
 from .fallbacks import fallback_for
+from .forced import ForcedBreakers
 from .healer import Healer
 from .maintenance import HostState
 from .paged import PagedRecords
@@ -206,6 +208,8 @@ class Site:
         holds, approvals = Holds(config.state_dir, etc), Approvals(config.state_dir)
         self.desk = LocalDesk(holds, approvals, LeaseSet(os.path.join(config.run_dir, "leases")), inner, host, source)
         self.watched: List[str] = []
+        self.forced = ForcedBreakers(Breakers(config.state_dir, self._damaged))
+        self.companions.append(self.forced)
         self.diagnostics: Optional[Diagnostics] = Diagnostics(Bundles(config.state_dir), config.host)
         self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic())
 
@@ -223,6 +227,7 @@ class Site:
             dependency_fallback=self.dependency_fallback,
             storm=None if operated else self.storm,
             diagnostics=self.diagnostics,
+            forced=self.forced,
         )
         if service.name not in self.contracts or self.contracts[service.name].notify != service.notify:
             self.contracts[service.name] = service

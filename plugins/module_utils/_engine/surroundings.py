@@ -9,14 +9,16 @@ import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from .._actuators.base import State, Work
-from .._core.breaker import Breaker, BreakerState, Cause
+from .._core.breaker import Breaker, BreakerState, Cause, own
 from .._core.guards import Facts
 from .._core.health import Verdict
+from .._core.incident import Phase
 from .._core.model import Dependency, Service
 from .._host import Host, Step
 from .dependency import DependencyWatch
 from .dependency_traffic import DependencyTraffic
 from .diagnostics import Diagnostics
+from .forced import ForcedBreakers
 from .peers import Peers
 from .storm import StormWatch
 from .traffic import Fallback, Traffic
@@ -32,6 +34,7 @@ class Wiring(NamedTuple):
     warm_up: Optional[Callable[[], Work[Any]]] = None
     storm: Optional[StormWatch] = None
     diagnostics: Optional[Diagnostics] = None
+    forced: Optional[ForcedBreakers] = None
 
 
 class Surroundings:
@@ -41,6 +44,9 @@ class Surroundings:
         service = healer.service
         self._healer = healer
         self._storm = wiring.storm
+        self._forced = wiring.forced
+        if wiring.forced is not None and (service.fallback is not None or service.dependencies):
+            wiring.forced.join(healer)
         if wiring.storm is not None:
             wiring.storm.concerned.append(healer)
         self.dependencies: List[DependencyWatch] = [
@@ -62,6 +68,7 @@ class Surroundings:
 
     def turn(self, now: float) -> bool:
         """Let everything due happen; True when a decision may differ now."""
+        self._heed(now)
         for each in self.dependencies:
             if now >= each.wake or each.news:
                 each.turn(now)
@@ -71,6 +78,27 @@ class Surroundings:
             each.news = False
         self.peers.news = False
         return news or now >= self._moves_at
+
+    def _heed(self, now: float) -> None:
+        """What people say of the breakers. Those of dependencies follow at once, the service's own with its traffic."""
+        if self._forced is None:
+            return
+        name = self._healer.name
+        for each in self.dependencies:
+            to = self._forced.to(name, each.rules.name)
+            each.force(to, now)
+            if to == "closed":
+                self._forced.done(name, each.rules.name)
+
+    @property
+    def forced(self) -> Optional[str]:
+        """What people have forced the service's own breaker to: open, disabled, or None."""
+        return self._forced.to(self._healer.name) if self._forced is not None else None
+
+    def breaker(self) -> Breaker:
+        """The service's own, as it is shown."""
+        incident = self._healer.memory.incident
+        return own(incident is not None, incident is not None and incident.phase is Phase.OBSERVING, self.forced)
 
     def opened(self, now: float) -> None:
         """An incident has opened: ask what a disruptive step will depend on."""
@@ -119,6 +147,8 @@ class Surroundings:
             detour.stop()
         if self._storm is not None:
             self._storm.concerned.remove(self._healer)
+        if self._forced is not None:
+            self._forced.leave(self._healer)
 
     def to_data(self) -> Dict[str, Any]:
         """The breakers, for the state file."""

@@ -108,7 +108,9 @@ class Traffic:
 
     def _wanted(self, facts: Facts, now: float) -> Tuple[str, str, Optional[float]]:
         """Where traffic should be, why, and (to primary) from when on: only a service that is proven well gets it back."""
-        incident = self.healer.memory.incident
+        forced, incident = self.healer.around.forced, self.healer.memory.incident
+        if forced in ("open", "disabled"):
+            return "backup" if forced == "open" else "primary", Reason.FORCED.value, None
         if incident is not None:
             return "backup", incident.cause, None
         if self.where in ("primary", "to_primary"):

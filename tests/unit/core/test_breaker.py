@@ -13,7 +13,7 @@ import itertools
 
 import pytest
 
-from selfheal._core.breaker import TRANSITIONS, Breaker, BreakerState, Cause, answered, passed, timer
+from selfheal._core.breaker import TRANSITIONS, Breaker, BreakerState, Cause, answered, forced, own, passed, timer
 from selfheal._core.errors import IllegalTransition
 from selfheal._core.model import Dependency, HttpTarget, Probe
 
@@ -91,3 +91,51 @@ def test_an_answer_that_comes_while_open_changes_nothing() -> None:
     opened = course("bbb")
     assert answered(RULES, opened, True, 3.0) is opened
     assert answered(RULES, opened, False, 3.0) is opened
+
+
+FORCED_COURSES = [
+    (Breaker.CLOSED, ["open"], Breaker.FORCED_OPEN),
+    (Breaker.HALF_OPEN, ["open", "open"], Breaker.FORCED_OPEN),
+    (Breaker.OPEN, ["disabled"], Breaker.DISABLED),
+    (Breaker.OPEN, ["open", "disabled"], Breaker.DISABLED),
+    (Breaker.OPEN, ["open", None], Breaker.CLOSED),
+    (Breaker.OPEN, ["closed"], Breaker.CLOSED),
+    (Breaker.CLOSED, ["closed"], Breaker.CLOSED),
+    (Breaker.CLOSED, ["disabled", "closed"], Breaker.CLOSED),
+    (Breaker.OPEN, [None], Breaker.OPEN),
+    (Breaker.HALF_OPEN, [None], Breaker.HALF_OPEN),
+]
+
+
+@pytest.mark.parametrize("state,words,expected", FORCED_COURSES)
+def test_an_operator_comes_first_and_lets_go(state: Breaker, words: list[str | None], expected: Breaker) -> None:
+    """What is forced lasts until it is lifted, and begins closed afresh; a word said twice is said once."""
+    found = BreakerState(state, failures=2, successes=1, since=3.0)
+    for word in words:
+        found = forced(found, word, 9.0)
+    assert found.state is expected
+    if expected is not state:
+        assert (found.failures, found.successes, found.since) == (0, 0, 9.0)
+
+
+@pytest.mark.parametrize("state", [Breaker.FORCED_OPEN, Breaker.DISABLED])
+def test_what_is_forced_neither_time_nor_answers_change(state: Breaker) -> None:
+    """C55 no timer runs, and no answer counts, until somebody lifts it."""
+    found = BreakerState(state, since=0.0)
+    assert timer(RULES, found) is None and passed(RULES, found, 1e6) is found
+    assert answered(RULES, found, True, 5.0) is found and answered(RULES, found, False, 5.0) is found
+
+
+OWN = [
+    (False, False, None, Breaker.CLOSED),
+    (True, False, None, Breaker.OPEN),
+    (True, True, None, Breaker.HALF_OPEN),
+    (True, False, "disabled", Breaker.DISABLED),
+    (False, False, "open", Breaker.FORCED_OPEN),
+]
+
+
+@pytest.mark.parametrize("failing,proving,to,expected", OWN)
+def test_the_services_own_follows_its_incident(failing: bool, proving: bool, to: str | None, expected: Breaker) -> None:
+    """Open while it fails, half-open while its recovery is proven, closed else; an operator's word before all."""
+    assert own(failing, proving, to) is expected

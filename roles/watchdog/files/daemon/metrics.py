@@ -34,7 +34,11 @@ METRICS = {
         Metric("selfheal_service_state", "gauge", "1 for the state a service is in, 0 for the others."),
         Metric("selfheal_actions_total", "counter", "Actions by rung, reason and outcome of the action itself; begun: a first start."),
         Metric("selfheal_blocked_total", "counter", "Times an action was forbidden, once per change of reason."),
-        Metric("selfheal_breaker_state", "gauge", "Breaker in front of a dependency: 0 closed, 1 half-open, 2 open."),
+        Metric(
+            "selfheal_breaker_state",
+            "gauge",
+            "Breaker: 0 closed, 1 half-open, 2 open, 3 forced open, 4 disabled; no dependency: of the service itself.",
+        ),
         Metric("selfheal_incidents_total", "counter", "Incidents opened."),
         Metric("selfheal_incident_open", "gauge", "1 while an incident is open."),
         Metric("selfheal_recovery_seconds", "histogram", "From the failure to the start of the health that closed the incident."),
@@ -53,7 +57,7 @@ METRICS = {
         Metric("selfheal_build_info", "gauge", "1, with the version in its labels."),
     )
 }
-_BREAKERS = {"closed": 0, "half_open": 1, "open": 2}
+_BREAKERS = {"closed": 0, "half_open": 1, "open": 2, "forced_open": 3, "disabled": 4}
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -99,6 +103,7 @@ def _services(board: Board) -> Iterable[Sample]:
                 yield "selfheal_probe_duration_seconds", probe, round(tally.last.ended - tally.last.started, 6)
             for result, count in (("ok", tally.good), ("bad", tally.bad), ("unknown", tally.unknown)):
                 yield "selfheal_probes_total", probe + (("result", result),), count
+        yield "selfheal_breaker_state", of + (("dependency", ""),), _BREAKERS[str(healer.around.breaker())]
         for each in healer.around.dependencies:
             yield "selfheal_breaker_state", of + (("dependency", each.rules.name),), _BREAKERS[str(each.state.state)]
         uptime = board.uptimes.get(healer.name)

@@ -101,6 +101,7 @@ def service(healer: Healer, ready: bool, uptime: Optional[Uptime], hold: Optiona
         "checks": {key: sum(probe["checks"][key] for probe in shown) for key in ("ok", "bad", "unknown", "all")},
         "last_success": max(successes) if successes else None,
         "budget_remaining": budget(healer, now),
+        "breaker": str(healer.around.breaker()),
         "dependencies": [{"name": each.rules.name, "breaker": str(each.state.state)} for each in healer.around.dependencies],
         "probes": shown,
     }
@@ -137,6 +138,7 @@ def unwatched(service: Service, reason: str, sentence: str) -> Dict[str, Any]:
         "checks": {"ok": 0, "bad": 0, "unknown": 0, "all": 0},
         "last_success": None,
         "budget_remaining": None,
+        "breaker": None,
         "dependencies": [],
         "probes": [],
     }

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``selfheal hold | unhold | approve | ack``: what a person says, as a file the watchdog sees within a second, and as an event.
+"""``selfheal hold | unhold | approve | ack | breaker``: what a person says, as a file the watchdog sees within a second, and as an event.
 
 The red button needs nothing but its file: ``hold --all`` works with broken contracts, a broken timeline and no watchdog.
 """
@@ -30,10 +30,16 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     if verb in ("hold", "unhold"):
         parser.add_argument("service", nargs="?", help="the service; see --all")
         parser.add_argument("--all", action="store_true", help="every service of this host: the red button")
+    elif verb == "breaker":
+        parser.add_argument(
+            "service", nargs="?", metavar="SERVICE[/DEPENDENCY]", help="whose breaker; without it, what is forced is listed"
+        )
+        parser.add_argument("to", nargs="?", choices=sorted(_FORCE), help="what it is to be")
     else:
         parser.add_argument("service", help="the service" if verb == "approve" else "the service, or the incident of a page")
-    if verb == "hold":
+    if verb in ("hold", "breaker"):
         parser.add_argument("--reason", default="", metavar="TEXT", help="why; others will read it")
+    if verb == "hold":
         help = "how long, such as 90s, 30m, 2h or 1d; without it until unhold"
         parser.add_argument("--for", dest="span", type=_span, metavar="SPAN", help=help)
     if verb == "ack":
@@ -55,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     if getattr(args, "all", False):
         return _all(args, etc)
     config = load_watchdog(etc)
+    if args.verb == "breaker":
+        return _breaker(args, etc, config)
     if args.verb != "ack" or all(args.service != page.incident for page in _spool(config).others(())):
         _known(etc, args.service, lifting=args.verb == "unhold")
     return _ONE[args.verb](args, config)
@@ -145,6 +153,59 @@ def _ack(args: argparse.Namespace, config: WatchdogConfig) -> int:
     return _done(args, config, "note", service, {key: value for key, value in data.items() if value}, words)
 
 
+def _breaker(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> int:
+    from ..._records.breakers import Breakers
+
+    breakers = Breakers(config.state_dir, lambda path, aside, problem: output.complain("%s: %s; set aside as %s" % (path, problem, aside)))
+    if args.to is None:
+        if args.service is not None:
+            raise ContractError("selfheal breaker", [Problem("", "say what it is to be: %s" % ", ".join(sorted(_FORCE)))])
+        return _forced(args, breakers)
+    service, _slash, dependency = args.service.partition("/")
+    if args.to == "close" and not dependency:
+        text = (
+            "the breaker of a service itself follows its incident; to give it traffic whatever it answers, say disable, to stop that, auto"
+        )
+        raise ContractError("selfheal breaker", [Problem("", text)])
+    if args.to != "auto":
+        _has(etc, service, dependency)
+    data: Dict[str, Any] = {"breaker": args.service, "to": args.to, "owner": owner()}
+    if args.to == "auto" and not breakers.lift(service, dependency or None):
+        return _nothing(args, data, "the breaker of %s was not forced" % args.service)
+    if args.to != "auto":
+        data = breakers.force(service, dependency or None, _FORCE[args.to], owner(), args.reason).as_data()
+    if dependency:
+        data["dependency"] = dependency
+    return _done(args, config, "breaker_forced", service, data, "the breaker of %s %s" % (args.service, _SAID[args.to]))
+
+
+def _has(etc: Etc, service: str, dependency: str) -> None:
+    """A breaker nobody has would be forced silently. With contracts that cannot be read the names are believed."""
+    _known(etc, service, lifting=False)
+    try:
+        found = chosen(load_services(etc.contracts), [service], etc.contracts)[0]
+    except (ContractError, Unreadable):
+        return  # said by `_known`
+    known = [each.name for each in found.dependencies]
+    if dependency and dependency not in known:
+        text = "%s has no dependency %s; it has: %s" % (service, dependency, ", ".join(known) or "none")
+        raise ContractError("selfheal breaker", [Problem("", text)])
+
+
+def _forced(args: argparse.Namespace, breakers: Any) -> int:
+    found = [each.as_data() for each in breakers.list()]
+    if args.json:
+        output.emit({"forced": found})
+    elif found:
+        output.table(
+            ["breaker", "forced", "by", "since", "why"],
+            [[e["breaker"], e["to"], e["owner"], e["since"], e.get("reason", "")] for e in found],
+        )
+    else:
+        output.say("no breaker is forced")
+    return exits.FINE
+
+
 def _spool(config: WatchdogConfig) -> Pages:
     from ..._records.pages import Pages
 
@@ -194,7 +255,18 @@ def _record(config: Optional[WatchdogConfig], type: str, service: Optional[str],
 
 
 _ONE = {"hold": _hold, "unhold": _unhold, "approve": _approve, "ack": _ack}
+_FORCE = {"open": "open", "disable": "disabled", "close": "closed", "auto": ""}
+_SAID = {
+    "open": "is forced open until somebody says auto",
+    "disable": "is disabled until somebody says auto",
+    "close": "is closed, and goes on by itself",
+    "auto": "is left to itself again",
+}
 _EPILOGS = {
+    "breaker": "open: of a service, its traffic goes to the fallback and stays there; of a dependency, restarts wait as if it were down.\n"
+    "disable: of a service, its traffic stays with it whatever it answers; of a dependency, whether it answers binds nobody.\n"
+    "close: of a dependency, once: closed with fresh counters. auto: left to itself again.\n"
+    "A hold, the mode observe and the last available instance keep traffic where it is also then.",
     "hold": "While held, nothing is done to a service: no rung, no traffic. Probes, timeline and pages go on. --all writes the file\n"
     "`hold` in the configuration's directory; that works with broken contracts and state, too.",
     "unhold": "--all lifts what held the whole host; holds of single services stay.",

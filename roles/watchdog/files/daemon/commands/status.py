@@ -135,8 +135,10 @@ def _detail(each: Dict[str, Any]) -> None:
         said = " ".join(word for word in (probe["reason"] or "", probe["detail"]) if word)
         rows.append([probe["name"], probe["role"], probe["kind"], probe["status"], latency, probe["last"] or "-", said])
     output.table(["probe", "role", "kind", "status", "latency", "last", "said"], rows)
+    if each.get("breaker"):
+        output.say("breaker of %s: %s" % (each["name"], each["breaker"].replace("_", " ")))
     for dependency in each.get("dependencies", []):
-        output.say("dependency %s: breaker %s" % (dependency["name"], dependency["breaker"]))
+        output.say("dependency %s: breaker %s" % (dependency["name"], dependency["breaker"].replace("_", " ")))
 
 
 __all__ = ["configure", "run"]
