@@ -270,9 +270,10 @@ statistics:
       description:
         - For each service the number of C(incidents), of those still C(open) and of those C(recovered).
         - C(mttd_ms) is the time from a failure to its detection, C(mttr_ms) the time from a failure to its recovery. Each has C(count),
-          C(median), C(p95) and C(max), or is V(null).
+          C(median), C(p95) and C(max), or is V(null). C(mtbf_ms) is the time without an incident, shared among the incidents.
         - C(actions) counts each rung of the ladder, in C(total) and by how it ended.
-        - C(pages) counts pages, C(blocked) what was forbidden, by reason.
+        - C(pages) counts pages, C(flaps) those of them because the service flapped, C(relapses) incidents that went on with an earlier one,
+          C(blocked) what was forbidden, by reason.
         - C(availability) is the share of the time between C(from) and C(to) in which no incident was open.
       type: dict
       sample:
@@ -282,9 +283,12 @@ statistics:
           recovered: 2
           mttd_ms: {count: 2, median: 40, p95: 48, max: 48}
           mttr_ms: {count: 2, median: 930, p95: 1210, max: 1210}
+          mtbf_ms: 302399000
           actions:
             restart: {total: 2, recovered: 2}
           pages: 0
+          flaps: 0
+          relapses: 0
           blocked: {}
           availability: 0.999997
 """

@@ -57,14 +57,13 @@ def parse_time(text: str) -> float:
         raise ValueError("%r is no point in time; expected the form 2026-11-21T21:03:38.123Z" % (text,))
     date, clock, second, fraction, zone = match.groups()
     try:
-        moment = datetime.datetime.strptime("%s %s:%s" % (date, clock, second or "00"), "%Y-%m-%d %H:%M:%S")
+        since = datetime.datetime.fromisoformat("%sT%s:%s" % (date, clock, second or "00")) - _EPOCH
     except ValueError as error:
         raise ValueError("%r is no point in time: %s" % (text, error)) from error
-    offset = 0
-    if zone.upper() != "Z":
-        offset = (int(zone[1:3]) * 60 + int(zone[-2:])) * (-60 if zone[0] == "-" else 60)
-    since = moment - _EPOCH
-    return since.days * 86400 + since.seconds - offset + int((fraction or "0").ljust(9, "0")) / 1e9
+    seconds = since.days * 86400 + since.seconds
+    if zone not in ("Z", "z"):
+        seconds -= (int(zone[1:3]) * 60 + int(zone[-2:])) * (-60 if zone[0] == "-" else 60)
+    return seconds + (int(fraction.ljust(9, "0")) / 1e9 if fraction else 0.0)
 
 
 def parse_since(text: str, now: float) -> float:

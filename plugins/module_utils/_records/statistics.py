@@ -23,7 +23,7 @@ def _moment(value: Any) -> Optional[float]:
         return None
 
 
-def _spread(values: List[float]) -> Optional[Dict[str, float]]:
+def spread(values: List[float]) -> Optional[Dict[str, float]]:
     """count, median, p95 (nearest rank) and max in whole milliseconds."""
     if not values:
         return None
@@ -34,9 +34,12 @@ def _spread(values: List[float]) -> Optional[Dict[str, float]]:
     return {"count": count, "median": round(middle), "p95": round(p95), "max": round(ordered[-1])}
 
 
-class _Service:
+class ServiceStatistics:
+    """What one service went through, event by event in their order; `merge` takes in the same service of another host."""
+
     def __init__(self) -> None:
         self.opened: Dict[str, Optional[float]] = {}
+        self.newest = ""
         self.recovered = 0
         self.pages = 0
         self.detect: List[float] = []
@@ -45,6 +48,9 @@ class _Service:
         self.actions: Dict[str, Dict[str, int]] = {}
         self.last: Dict[str, str] = {}
         self.blocked: Dict[str, int] = {}
+        self.flaps = 0
+        self.relapses = 0
+        self.span = 0.0
 
     def outcome(self, incident: str, outcome: str) -> None:
         """How the last action of that incident ended; its successor tells."""
@@ -56,6 +62,13 @@ class _Service:
                 del counts["pending"]
             counts[outcome] = counts.get(outcome, 0) + 1
 
+    def _supersede(self, at: float) -> None:
+        """A service has one incident at a time: one whose end is not on record was over when the next began."""
+        since = self.opened.get(self.newest)
+        if since is not None:
+            self.down += max(0.0, at - since)
+            self.opened[self.newest] = None
+
     def add(self, event: Mapping[str, Any], at: float) -> None:
         kind, incident = event.get("type"), event.get("incident") or ""
         raw = event.get("data")
@@ -66,10 +79,13 @@ class _Service:
         if kind == "failure":
             # An incident is counted once, however often its failure is told (a relapse while observing, a restart of the watchdog).
             if incident not in self.opened:
+                self._supersede(at)
+                self.newest = incident
                 failed = _moment(data.get("failure_time"))
                 self.opened[incident] = at if failed is None else failed
                 if failed is not None and at >= failed:
                     self.detect.append((at - failed) * 1000)
+                self.relapses += 1 if data.get("continues") else 0
         elif kind in ACTIONS:
             self.outcome(incident, "unknown")
             rung = str(data.get("rung") or kind)
@@ -87,54 +103,107 @@ class _Service:
             self.opened[incident] = None
         elif kind == "page":
             self.pages += 1
+            self.flaps += 1 if data.get("reason") == "flapping" else 0
         elif kind == "blocked":
             reason = str(data.get("reason") or "unknown")
             self.blocked[reason] = self.blocked.get(reason, 0) + 1
 
-    def result(self, begin: float, end: float) -> Dict[str, Any]:
+    def close(self, begin: float, end: float) -> None:
+        """The period is over: what is still open was down to its end."""
         still_open = sum(end - since for since in self.opened.values() if since is not None and end > since)
-        span = end - begin
+        self.span = end - begin
         # Two incidents of one service never overlap, so downtimes add up; a fault older than the period counts within it only.
-        down = min(span, self.down + still_open)
+        self.down = min(self.span, self.down + still_open)
+
+    def merge(self, other: ServiceStatistics) -> None:
+        """Both must be closed. Their incidents bear the names of their hosts no more, so those of `other` are kept apart by a prefix."""
+        mark = "%d " % len(self.opened)
+        self.opened.update({mark + incident: since for incident, since in other.opened.items()})
+        for name in ("recovered", "pages", "flaps", "relapses", "down", "span"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.detect += other.detect
+        self.recover += other.recover
+        for rung, counts in other.actions.items():
+            _add(self.actions.setdefault(rung, {}), counts)
+        _add(self.blocked, other.blocked)
+
+    def result(self) -> Dict[str, Any]:
+        incidents = len(self.opened)
         return {
-            "incidents": len(self.opened),
+            "incidents": incidents,
             "open": sum(1 for since in self.opened.values() if since is not None),
             "recovered": self.recovered,
-            "mttd_ms": _spread(self.detect),
-            "mttr_ms": _spread(self.recover),
+            "mttd_ms": spread(self.detect),
+            "mttr_ms": spread(self.recover),
+            "mtbf_ms": round((self.span - self.down) / incidents * 1000) if incidents else None,
             "actions": self.actions,
             "pages": self.pages,
+            "flaps": self.flaps,
+            "relapses": self.relapses,
             "blocked": self.blocked,
-            "availability": round(1 - down / span, 6) if span > 0 else None,
+            "availability": round(1 - self.down / self.span, 6) if self.span > 0 else None,
         }
+
+
+def _add(counts: Dict[str, int], others: Mapping[str, int]) -> None:
+    for name, count in others.items():
+        counts[name] = counts.get(name, 0) + count
+
+
+class Statistics:
+    """All services of one timeline, in one pass. `begin`, `end`: seconds since the epoch, None before the first event."""
+
+    def __init__(self) -> None:
+        self.services: Dict[str, ServiceStatistics] = {}
+        self.events = 0
+        self.begin: Optional[float] = None
+        self.end: Optional[float] = None
+
+    def add(self, event: Mapping[str, Any]) -> Optional[float]:
+        """Count an event; when it was, in seconds since the epoch, or None for one without a time, which does not count."""
+        at = _moment(event.get("timestamp"))
+        if at is None:
+            return None
+        self.events += 1
+        self.begin = at if self.begin is None else min(self.begin, at)
+        self.end = at if self.end is None else max(self.end, at)
+        name = event.get("service")
+        if isinstance(name, str):
+            found = self.services.get(name)
+            if found is None:
+                found = self.services[name] = ServiceStatistics()
+            found.add(event, at)
+        return at
+
+    def close(self, end: Optional[float] = None) -> None:
+        """Everything was counted; the period ends with the last event, or at `end`."""
+        if self.begin is None or self.end is None:
+            return
+        self.end = self.end if end is None else max(end, self.end)
+        for service in self.services.values():
+            service.close(self.begin, self.end)
 
 
 def statistics(events: Iterable[Mapping[str, Any]]) -> Dict[str, Any]:
     """``{from, to, events, services: {name: {...}}}`` of events in their order; all times in milliseconds.
 
     mttd: from data.failure_time to the event that tells of the failure. mttr: data.recovery_duration_ms (monotonic, from the
-    failure until recovery held). availability: the share of from…to in which no incident of the service was open.
+    failure until recovery held). mtbf: the time without an incident, shared among the incidents. availability: the share of from…to in
+    which no incident of the service was open. flaps: pages because the service flapped. relapses: incidents that went on with an
+    earlier one.
     """
-    services: Dict[str, _Service] = {}
-    count, begin, end = 0, None, None
+    found = Statistics()
     for event in events:
-        at = _moment(event.get("timestamp"))
-        if at is None:
-            continue
-        count += 1
-        begin = at if begin is None else min(begin, at)
-        end = at if end is None else max(end, at)
-        name = event.get("service")
-        if isinstance(name, str):
-            services.setdefault(name, _Service()).add(event, at)
-    if begin is None or end is None:
+        found.add(event)
+    if found.begin is None or found.end is None:
         return {"from": None, "to": None, "events": 0, "services": {}}
+    found.close()
     return {
-        "from": format_time(begin),
-        "to": format_time(end),
-        "events": count,
-        "services": {name: services[name].result(begin, end) for name in sorted(services)},
+        "from": format_time(found.begin),
+        "to": format_time(found.end),
+        "events": found.events,
+        "services": {name: found.services[name].result() for name in sorted(found.services)},
     }
 
 
-__all__ = ["statistics"]
+__all__ = ["ACTIONS", "ServiceStatistics", "Statistics", "spread", "statistics"]

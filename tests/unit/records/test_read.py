@@ -158,8 +158,11 @@ def test_statistics(timeline, tmp_path, clock):
         "recovered": 2,
         "mttd_ms": {"count": 2, "median": 75, "p95": 100, "max": 100},
         "mttr_ms": {"count": 2, "median": 2000, "p95": 3000, "max": 3000},
+        "mtbf_ms": 498000,
         "actions": {"restart": {"total": 4, "window_over": 2, "recovered": 2}},
         "pages": 0,
+        "flaps": 0,
+        "relapses": 0,
         "blocked": {},
         "availability": 0.996,
     }
