@@ -129,9 +129,62 @@ class Actuator(abc.ABC):
         return _unsupported(self.key, "rollback")
 
 
+    def window(self, rung: str) -> float:
+        """Seconds that an attempt on this rung needs at least, whatever the contract says."""
+        return 0.0
+
+    def proven(self, rung: str) -> Optional[Work[Outcome]]:
+        """What is to be put on record when an attempt on this rung is proven to have healed; None: nothing."""
+        return None
+
+
+class Around(Actuator):
+    """Another actuator with something changed about it: whatever is not changed is `inner`'s."""
+
+    def __init__(self, inner: Actuator) -> None:
+        self.key = inner.key
+        self._inner = inner
+
+    def look(self) -> Work[Presence]:
+        return self._inner.look()
+
+    def watch(self, instance: Instance) -> Optional[Step]:
+        return self._inner.watch(instance)
+
+    def start(self) -> Work[Outcome]:
+        return self._inner.start()
+
+    def restart(self) -> Work[Outcome]:
+        return self._inner.restart()
+
+    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
+        return self._inner.probe(instance)
+
+    def away(self) -> Optional[str]:
+        return self._inner.away()
+
+    def cannot(self, rung: str) -> Optional[Reason]:
+        return self._inner.cannot(rung)
+
+    def evidence(self) -> Evidence:
+        return self._inner.evidence()
+
+    def redeploy(self) -> Work[Outcome]:
+        return self._inner.redeploy()
+
+    def rollback(self) -> Work[Outcome]:
+        return self._inner.rollback()
+
+    def window(self, rung: str) -> float:
+        return self._inner.window(rung)
+
+    def proven(self, rung: str) -> Optional[Work[Outcome]]:
+        return self._inner.proven(rung)
+
+
 def _unsupported(key: str, rung: str) -> Work[Outcome]:
     yield from ()
     return Outcome("unknown", Reason.UNSUPPORTED, "%s cannot %s" % (key, rung))
 
 
-__all__ = ["Actuator", "Evidence", "Instance", "Presence", "State", "Timed", "Work"]
+__all__ = ["Actuator", "Around", "Evidence", "Instance", "Presence", "State", "Timed", "Work"]

@@ -10,47 +10,31 @@ from typing import Dict, Optional
 
 from .._core.model import Command, HttpCall, HttpTarget, Rung, Service
 from .._core.reasons import Reason
-from .._host import Outcome, Step
+from .._host import Outcome
 from .._records.files import cause, read_file
 from .._transient import OperatorCommand
-from .base import Actuator, Evidence, Instance, Presence, Timed, Work
+from .base import Actuator, Around, Timed, Work
 
 GRACE = 5.0
 """Seconds beyond a command's own limit until its step is given up."""
 _TOKEN_LIMIT = 65536
 
 
-class Commanded(Actuator):
+class Commanded(Around):
     """`inner` with the redeploy and rollback of the contract."""
 
     def __init__(self, service: Service, inner: Actuator) -> None:
-        self.key = inner.key
-        self._inner = inner
+        super().__init__(inner)
         self._rungs: Dict[str, Rung] = {rung.rung: rung for rung in service.ladder if rung.command is not None or rung.http is not None}
 
     def cannot(self, rung: str) -> Optional[Reason]:
         return None if rung in self._rungs else self._inner.cannot(rung)
 
-    def look(self) -> Work[Presence]:
-        return self._inner.look()
+    def window(self, rung: str) -> float:
+        return 0.0 if rung in self._rungs else self._inner.window(rung)
 
-    def watch(self, instance: Instance) -> Optional[Step]:
-        return self._inner.watch(instance)
-
-    def evidence(self) -> Evidence:
-        return self._inner.evidence()
-
-    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
-        return self._inner.probe(instance)
-
-    def away(self) -> Optional[str]:
-        return self._inner.away()
-
-    def start(self) -> Work[Outcome]:
-        return self._inner.start()
-
-    def restart(self) -> Work[Outcome]:
-        return self._inner.restart()
+    def proven(self, rung: str) -> Optional[Work[Outcome]]:
+        return None if rung in self._rungs else self._inner.proven(rung)
 
     def redeploy(self) -> Work[Outcome]:
         return self._by_contract("redeploy") or self._inner.redeploy()

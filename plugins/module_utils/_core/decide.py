@@ -250,7 +250,7 @@ def _cause(facts: Facts) -> Reason:
 
 def _window(service: Service, memory: Memory, facts: Facts, rung: Rung) -> float:
     budget = startup_budget(service) if facts.verdict.failing is Reason.STARTUP_FAILED else 0.0
-    return max(rung.timeout, 2.0 * memory.longest_start, budget)
+    return max(rung.timeout, facts.windows.get(rung.rung, 0.0), 2.0 * memory.longest_start, budget)
 
 
 def _window_end(service: Service, attempt: Attempt, facts: Facts) -> float:

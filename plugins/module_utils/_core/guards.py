@@ -30,7 +30,7 @@ class Facts:
     last_available: peers_missing while this instance still serves.
     revived_since: when the main process died of itself, where its own supervisor starts it again or just has; news, told once.
     operated: a person or a runbook asked for this (mode, cooldown and backoff do not bind); override: reasons lifted by a person.
-    cannot: rungs that cannot help, and why. jitter: 0 to 1.
+    cannot: rungs that cannot help, and why. windows: seconds that an attempt on a rung needs at least. jitter: 0 to 1.
     """
 
     verdict: Verdict
@@ -57,6 +57,7 @@ class Facts:
     operated: bool = False
     override: FrozenSet[Reason] = frozenset()
     cannot: Mapping[str, Reason] = field(default_factory=dict)
+    windows: Mapping[str, float] = field(default_factory=dict)
     jitter: float = 0.0
 
 

@@ -32,6 +32,7 @@ from .watch import Watch
 
 BEGINNINGS = frozenset((Do.ATTEMPT, Do.FIRST_START))
 DIAGNOSED = frozenset((Do.ATTEMPT, Do.BLOCK, Do.PAGE, Do.ESCALATE))
+CANNOT_HELP = frozenset((Reason.UNSUPPORTED, Reason.RELEASE_SETTLED, Reason.NO_GOOD_RELEASE))
 SETTLED = 64
 """More decisions than this in one turn mean that two of them undo each other; the turn ends and says so."""
 
@@ -151,6 +152,7 @@ class Healer(Standing):
             operated=self._operated,
             override=self._override,
             cannot=self._cannot(),
+            windows={rung.rung: self._actuator.window(rung.rung) for rung in self.service.ladder},
             jitter=self._jitter,
             **self.around.facts(now, serving(self.service, here, self.watch.verdict), self._actuator.away()),
         )
@@ -240,6 +242,7 @@ class Healer(Standing):
             self.around.opened(now)
         elif decision.do is Do.RECOVER:
             self.around.closed()
+            self._put_on_record(before)
         # What opens is saved together with what follows from it in the same turn: a dead service waits for every write.
         self._unsaved = decision.do is Do.OPEN
         if not self._unsaved:
@@ -264,6 +267,19 @@ class Healer(Standing):
         self._job = Job(self._host, work, self, self._acted, broken_action)
         self._job.begin()
 
+    def _put_on_record(self, before: Memory) -> None:
+        """What healed may be worth remembering elsewhere: a rollback that did makes the release it left a bad one."""
+        attempt = before.incident.attempt if before.incident is not None else None
+        work = self._actuator.proven(attempt.rung) if attempt is not None and attempt.outcome == "ok" else None
+        if work is not None:
+            self.busy = True
+            Job(self._host, work, self, self._recorded, broken_action).begin()
+
+    def _recorded(self, outcome: Outcome) -> None:
+        self.busy = self._job is not None
+        if outcome.status != "ok":
+            self._say("note", {"text": "what healed could not be put on record: %s" % outcome.detail})
+
     def _acted(self, outcome: Outcome) -> None:
         now = self._host.monotonic()
         self._job = None
@@ -271,7 +287,7 @@ class Healer(Standing):
         if outcome.status == "ok":
             word = "ok"
         else:
-            word = "cannot_help" if outcome.reason in (Reason.UNSUPPORTED, Reason.RELEASE_SETTLED) else "failed"
+            word = "cannot_help" if outcome.reason in CANNOT_HELP else "failed"
         self.memory = action_ended(self.memory, word, now, outcome.reason)
         self.watch.ours = outcome.status == "ok"
         if self.memory.incident is None:

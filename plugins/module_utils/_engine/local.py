@@ -188,6 +188,7 @@ class Site:
         journal: Optional[Callable[[Mapping[str, Any]], None]] = None,
         wrap: Optional[Callable[[Records], Records]] = None,
     ) -> None:
+        self.etc = etc
         self.config = config
         self.host = host
         self.source = source
@@ -253,7 +254,12 @@ class Site:
         """What acts on the service's resource. Raises UnsupportedResource."""
         containers = self._containers() if isinstance(service.resource, ContainerResource) else None
         engine = None if containers is None else containers.engine
-        return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id(), engine)
+        errand = None
+        if service.release is not None:
+            from .errands import Errands
+
+            errand = Errands(self.etc, self.config, self.source).of(service)
+        return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id(), engine, errand)
 
     def _containers(self) -> ContainerWatch:
         """Who hears the events of this host's container engine. Raises BadAddress."""

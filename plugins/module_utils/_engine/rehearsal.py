@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from .._actuators.base import Actuator, Instance, Presence, Work
+from .._actuators.base import Actuator, Around, Work
 from .._core.model import Dependency, Service, WatchdogConfig
-from .._core.reasons import Reason
-from .._host import Host, Outcome, Step
+from .._host import Host, Outcome
 from .._records.state import StateStore, same_boot
 from .local import LocalDesk, Site
 from .ports import Records, Stored
@@ -58,27 +57,8 @@ class RehearsedDesk(LocalDesk):
         """Nothing was taken."""
 
 
-class RehearsedActuator(Actuator):
+class RehearsedActuator(Around):
     """Looks, and only says that it has acted."""
-
-    def __init__(self, inner: Actuator) -> None:
-        self.key = inner.key
-        self._inner = inner
-
-    def look(self) -> Work[Presence]:
-        return self._inner.look()
-
-    def watch(self, instance: Instance) -> Optional[Step]:
-        return self._inner.watch(instance)
-
-    def cannot(self, rung: str) -> Optional[Reason]:
-        return self._inner.cannot(rung)
-
-    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
-        return self._inner.probe(instance)
-
-    def away(self) -> Optional[str]:
-        return self._inner.away()
 
     def start(self) -> Work[Outcome]:
         return _nothing()
@@ -91,6 +71,9 @@ class RehearsedActuator(Actuator):
 
     def rollback(self) -> Work[Outcome]:
         return _nothing()
+
+    def proven(self, rung: str) -> Optional[Work[Outcome]]:
+        return None
 
 
 def _nothing() -> Work[Outcome]:

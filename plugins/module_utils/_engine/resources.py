@@ -17,6 +17,7 @@ from .._probes.unit import BOOTED
 from .job import Job
 
 if TYPE_CHECKING:
+    from .._actuators.released import Errand
     from .._actuators.container_engine import ContainerEngine
 
 
@@ -25,26 +26,42 @@ class UnsupportedResource(SelfhealError):
 
 
 def actuator_for(
-    service: Service, run_dir: str, state_dir: str, boot_id: str, engine: Optional[ContainerEngine] = None
+    service: Service,
+    run_dir: str,
+    state_dir: str,
+    boot_id: str,
+    engine: Optional[ContainerEngine] = None,
+    errand: Optional[Errand] = None,
 ) -> Actuator:
-    """The actuator of a service; `engine`: whose containers are meant. Raises UnsupportedResource naming the service."""
+    """The actuator of a service. `engine`: whose containers are meant; `errand`: makes the steps that redeploy and roll back its release.
+
+    Raises UnsupportedResource naming the service.
+    """
+    inner = _resource(service, run_dir, state_dir, boot_id, engine)
+    if service.release is not None and errand is not None:
+        from .._actuators.released import Released
+
+        inner = Released(service.release, inner, errand)
+    return Commanded(service, inner)
+
+
+def _resource(service: Service, run_dir: str, state_dir: str, boot_id: str, engine: Optional[ContainerEngine]) -> Actuator:
     problem = unsupported(service)
     if problem is not None:
         raise UnsupportedResource("service %s: %s" % (service.name, problem))
     if isinstance(service.resource, UnitResource):
         from .._actuators.systemd import UnitActuator
 
-        return Commanded(service, UnitActuator(service.resource.name, run_dir, boot_id))
+        return UnitActuator(service.resource.name, run_dir, boot_id)
     if isinstance(service.resource, ContainerResource) and engine is not None:
         from .._actuators.container import ContainerActuator
 
-        return Commanded(service, ContainerActuator(service.resource.name, engine, health_counts(service)))
+        return ContainerActuator(service.resource.name, engine, health_counts(service))
     if not isinstance(service.resource, ProcessResource):
         raise UnsupportedResource("service %s: nothing here acts on %s" % (service.name, service.resource.kind))
     from .._actuators.process import ProcessActuator
 
-    inner = ProcessActuator(service.name, service.resource, run_dir, boot_id, os.path.join(state_dir, "log"))
-    return Commanded(service, inner)
+    return ProcessActuator(service.name, service.resource, run_dir, boot_id, os.path.join(state_dir, "log"))
 
 
 def health_counts(service: Service) -> bool:
@@ -97,8 +114,8 @@ def not_acted_on(service: Service) -> List[str]:
     """What the contract promises beyond what is done about it here, in words."""
     found = []
     for rung in service.ladder:
-        if rung.rung in ("redeploy", "rollback") and rung.command is None and rung.http is None:
-            found.append("ladder: %s acts only through a command or http call in this version; it is passed over" % rung.rung)
+        if rung.rung in ("redeploy", "rollback") and rung.command is None and rung.http is None and service.release is None:
+            found.append("ladder: %s needs a release, a command or an http call in this version; it is passed over" % rung.rung)
     if service.keep_warm is not None:
         found.append("keep_warm: no requests are made by this version")
     if service.slow.predict:

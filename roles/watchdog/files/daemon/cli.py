@@ -39,6 +39,7 @@ VERBS = (
     Verb("ack", "operate", "tell that somebody looks after a service"),
     Verb("breaker", "operate", "force the breaker of a service or a dependency open, disable it, or leave it to itself"),
     Verb("incidents", "incidents", "list incidents: when it failed, what helped, how long it took"),
+    Verb("deployment", "deployment", "list, begin, resume and roll back deployments"),
     Verb("timeline", "timeline", "read, follow, verify and sum up the timeline"),
     Verb("simulate", "simulate", "play a scenario against contracts on a virtual clock"),
 )
