@@ -11,13 +11,20 @@ from typing import Any, Callable, Dict, Optional
 from .._core.breaker import ASKED, BINDING, EVENTS, Breaker, BreakerState, Cause, answered, forced, passed, timer
 from .._core.model import Dependency
 from .._host import Handle, Host, Step
+from .network import NetworkWatch, on_this_host
 
 
 class DependencyWatch:
     """`changed(event type, data)` is called for every change of the breaker; `news` is set when it has answered or changed."""
 
     def __init__(
-        self, rules: Dependency, host: Host, prober: Callable[[], Step], healer: Any, changed: Callable[[str, Dict[str, Any]], None]
+        self,
+        rules: Dependency,
+        host: Host,
+        prober: Callable[[], Step],
+        healer: Any,
+        changed: Callable[[str, Dict[str, Any]], None],
+        network: Optional[NetworkWatch] = None,
     ) -> None:
         self.healer = healer
         self.rules = rules
@@ -28,6 +35,8 @@ class DependencyWatch:
         self._prober = prober
         self._changed = changed
         self._flying: Optional[Handle] = None
+        self._network = network if network is not None and not on_this_host(rules.probe.target) else None
+        self._held_back: Optional[Handle] = None
         self._next = -math.inf
         self._answer: Optional[bool] = None
         self._answered_at = -math.inf
@@ -38,10 +47,10 @@ class DependencyWatch:
         """Ask when a question is due; let time change the breaker."""
         self._become(passed(self.rules, self.state, now), now)
         asked = self.state.state in ASKED
-        if self._flying is None and now >= self._next and asked:
+        if self._flying is None and self._held_back is None and now >= self._next and asked:
             self._ask(now)
         at = timer(self.rules, self.state)
-        due = math.inf if self._flying is not None or not asked else self._next
+        due = math.inf if self._flying is not None or self._held_back is not None or not asked else self._next
         self.wake = min(due, math.inf if at is None else at)
 
     def ended(self, handle: Handle) -> None:
@@ -49,14 +58,29 @@ class DependencyWatch:
         if handle is not self._flying or handle.outcome is None or handle.ended is None:
             return
         self._flying = None
-        now = handle.ended
+        if handle.outcome.status == "bad" and self._network is not None:
+            self._held_back = handle
+            self._network.judge(handle.started, lambda down: self._judged(handle, down))
+        else:
+            self._heard(handle, handle.outcome.status, handle.ended)
+
+    def _judged(self, handle: Handle, down: Optional[str]) -> None:
+        """The network reference has answered: is the dependency down, or are we cut off?"""
+        if self._held_back is not handle:
+            return
+        self._held_back = None
+        self.healer.cut_off(down)
+        self._heard(handle, "bad" if down is None else "unknown", self._host.monotonic())
+        self.healer.wake = -math.inf
+
+    def _heard(self, handle: Handle, status: str, now: float) -> None:
         gap = 0.0 if self.state.state is Breaker.HALF_OPEN else self.rules.probe.period
         self._next = max(now, handle.started + gap) if gap else now + min(1.0, self.rules.probe.period)
         self.news = True
-        if handle.outcome.status == "unknown":
+        if status == "unknown":
             self._unknown_at = now
             return
-        good = handle.outcome.status == "ok"
+        good = status == "ok"
         self._answer, self._answered_at = good, now
         self._become(answered(self.rules, self.state, good, now), now)
 
@@ -72,9 +96,9 @@ class DependencyWatch:
         """Has it answered at `at` or later? If not, and `ask`, it is asked now. An open breaker is answer enough."""
         if self.state.state is not Breaker.CLOSED or self._answered_at >= at:
             return True
-        if self._flying is None and ask and self._unknown_at < at:
+        if self._flying is None and self._held_back is None and ask and self._unknown_at < at:
             self._ask(self._host.monotonic())
-        return self._flying is None
+        return self._flying is None and self._held_back is None
 
     def force(self, to: Optional[str], now: float) -> None:
         """An operator's word: open, disabled, closed, or None."""
@@ -90,6 +114,7 @@ class DependencyWatch:
         self.state = state
 
     def stop(self) -> None:
+        self._held_back = None
         if self._flying is not None:
             self._host.cancel(self._flying)
             self._flying = None

@@ -58,7 +58,8 @@ class Healer(Standing):
         source: str = "watchdog",
         wiring: Optional[Wiring] = None,
     ) -> None:
-        watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase)
+        network = wiring.network if wiring is not None else None
+        watch = Watch(service, host, lambda probe: prober(probe, self.instance), self, phase, network)
         super().__init__(service.name, source, host, actuator, desk, watch, delay)
         self.service = service
         self.decision: Decision = Decision(Do.WAIT, detail="not looked at yet")
@@ -73,6 +74,7 @@ class Healer(Standing):
         self._deferred = False
         self._unsaved = False
         self._degraded = False
+        self._cut_off = False
         self._keeper = Keeper(service, host, records, source)
         self.around = Surroundings(self, host, wiring or Wiring(), self._say)
         self.diagnosis = Diagnosis(wiring.diagnostics if wiring is not None else None, host, self, records)
@@ -110,6 +112,13 @@ class Healer(Standing):
         """A part of ours has changed what is remembered."""
         self.memory = memory
         self._save()
+
+    def cut_off(self, why: Optional[str]) -> None:
+        """Something distant has failed, and our own network is down (why, in words) or is not (None): said once."""
+        if (why is not None) is not self._cut_off:
+            self._cut_off = why is not None
+            if why is not None:
+                self._say("blocked", {"reason": Reason.OWN_NETWORK_DOWN.value, "detail": why, "action": "observe"})
 
     @property
     def healer(self) -> Healer:
@@ -190,6 +199,7 @@ class Healer(Standing):
             self._do(decision, facts, now)
         else:
             decision = Decision(Do.WAIT, detail="decisions undo each other; asking again in a second", until=now + 1.0)
+        self._save_opened()
         self._revived_since = None
         self.decision = decision
         self._until = self._permit.ask_again(decision, now)

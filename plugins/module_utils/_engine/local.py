@@ -32,6 +32,7 @@ from .fallbacks import fallback_for
 from .forced import ForcedBreakers
 from .healer import Healer
 from .maintenance import HostState
+from .network import NetworkWatch
 from .paged import PagedRecords
 from .pager import Pager
 from .ports import Desk, Held, Records, Stored
@@ -211,6 +212,11 @@ class Site:
         self.watched: List[str] = []
         self.forced = ForcedBreakers(Breakers(config.state_dir, self._damaged))
         self.companions.append(self.forced)
+        self.network: Optional[NetworkWatch] = None
+        reference = config.network_reference
+        if reference is not None:
+            self.network = NetworkWatch(reference, host, lambda: _step(reference))
+            self.companions.append(self.network)
         self.diagnostics: Optional[Diagnostics] = Diagnostics(Bundles(config.state_dir), config.host)
         self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic())
 
@@ -229,6 +235,9 @@ class Site:
             storm=None if operated else self.storm,
             diagnostics=self.diagnostics,
             forced=self.forced,
+            network=self.network,
+            ask_warm=lambda rules: step_for(rules.http),
+            keeps_warm=not operated,
         )
         if service.name not in self.contracts or self.contracts[service.name].notify != service.notify:
             self.contracts[service.name] = service

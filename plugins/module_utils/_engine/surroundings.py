@@ -13,15 +13,17 @@ from .._core.breaker import Breaker, BreakerState, Cause, own
 from .._core.guards import Facts
 from .._core.health import Verdict
 from .._core.incident import Phase
-from .._core.model import Dependency, Service
+from .._core.model import Dependency, KeepWarm, Service
 from .._host import Host, Step
 from .dependency import DependencyWatch
 from .dependency_traffic import DependencyTraffic
 from .diagnostics import Diagnostics
 from .forced import ForcedBreakers
+from .network import NetworkWatch
 from .peers import Peers
 from .storm import StormWatch
 from .traffic import Fallback, Traffic
+from .warm import Warmer
 
 
 class Wiring(NamedTuple):
@@ -35,6 +37,9 @@ class Wiring(NamedTuple):
     storm: Optional[StormWatch] = None
     diagnostics: Optional[Diagnostics] = None
     forced: Optional[ForcedBreakers] = None
+    network: Optional[NetworkWatch] = None
+    ask_warm: Optional[Callable[[KeepWarm], Step]] = None
+    keeps_warm: bool = False
 
 
 class Surroundings:
@@ -50,16 +55,18 @@ class Surroundings:
         if wiring.storm is not None:
             wiring.storm.concerned.append(healer)
         self.dependencies: List[DependencyWatch] = [
-            DependencyWatch(rules, host, _asking(wiring.ask_dependency, rules), healer, say) for rules in service.dependencies
+            DependencyWatch(rules, host, _asking(wiring.ask_dependency, rules), healer, say, wiring.network)
+            for rules in service.dependencies
         ]
         self.peers = Peers(service.guard.peers, host, wiring.ask_peer or _nobody, healer)
-        self.traffic = Traffic(wiring.fallback, host, healer, say, wiring.warm_up)
+        self.warm = Warmer(service, host, wiring.ask_warm, wiring.keeps_warm, healer)
+        self.traffic = Traffic(wiring.fallback, host, healer, say, wiring.warm_up or self.warm.warm_up)
         instead = wiring.dependency_fallback or _none
         self.detours = [DependencyTraffic(each, instead(each.rules), host, healer, say) for each in self.dependencies]
 
     @property
     def wake(self) -> float:
-        return min(min((each.wake for each in self.dependencies), default=math.inf), self.peers.wake, self._moves_at)
+        return min(min((each.wake for each in self.dependencies), default=math.inf), self.peers.wake, self._moves_at, self.warm.wake)
 
     @property
     def _moves_at(self) -> float:
@@ -73,11 +80,17 @@ class Surroundings:
             if now >= each.wake or each.news:
                 each.turn(now)
         self.peers.turn(now)
+        self._keep_warm(now)
         news = self.peers.news or any(each.news for each in self.dependencies)
         for each in self.dependencies:
             each.news = False
         self.peers.news = False
         return news or now >= self._moves_at
+
+    def _keep_warm(self, now: float) -> None:
+        healer = self._healer
+        free = healer.memory.incident is None and healer.presence.state is State.RUNNING and healer.watch.verdict.started is True
+        self.warm.turn(now, healer.watch.quiet_until, free)
 
     def _heed(self, now: float) -> None:
         """What people say of the breakers. Those of dependencies follow at once, the service's own with its traffic."""
@@ -142,6 +155,7 @@ class Surroundings:
         for each in self.dependencies:
             each.stop()
         self.peers.stop()
+        self.warm.stop()
         self.traffic.stop()
         for detour in self.detours:
             detour.stop()

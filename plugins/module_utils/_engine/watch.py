@@ -10,6 +10,7 @@ incident everything is asked `CLOSE` seconds after its last answer (exec no more
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Callable, Dict, List, Optional
 
 from .._core import health as healths
@@ -17,8 +18,10 @@ from .._core.decide import Do
 from .._core.health import Observation, ProbeHealth, Verdict
 from .._core.incident import Incident, Phase
 from .._core.model import Probe, Service
+from .._core.reasons import Reason
 from .._core.times import format_time
 from .._host import Handle, Host, Step
+from .network import NetworkWatch, on_this_host
 
 CLOSE = 0.25
 EXEC_CLOSE = 5.0
@@ -41,7 +44,15 @@ class Tally:
 class Watch:
     """The probes of one service. `news` is set when an observation changed what they amount to."""
 
-    def __init__(self, service: Service, host: Host, prober: Callable[[Probe], Step], healer: Any, phase: float = 0.0) -> None:
+    def __init__(
+        self,
+        service: Service,
+        host: Host,
+        prober: Callable[[Probe], Step],
+        healer: Any,
+        phase: float = 0.0,
+        network: Optional[NetworkWatch] = None,
+    ) -> None:
         self.healer = healer
         self.service = service
         self.health: Dict[str, ProbeHealth] = healths.initial(service)
@@ -65,6 +76,9 @@ class Watch:
         self._since = 0.0
         self._active = False
         self._after = service.slow.after
+        self._network = network
+        self._distant = frozenset(p.name for p in service.probes if network is not None and not on_this_host(p.target))
+        self._held_back: Dict[str, Observation] = {}
 
     def begin(self, now: float, since: float, fresh: bool, delay: float = 0.0) -> None:
         """Watch an instance that really started at `since`. fresh: it is a new one, so that every counter starts afresh.
@@ -108,6 +122,7 @@ class Watch:
         self._judge()
 
     def restore(self, health: Dict[str, ProbeHealth]) -> None:
+        self._held_back.clear()
         """Take up what another process knew of the same instance."""
         self.health = health
         self._judge()
@@ -116,7 +131,7 @@ class Watch:
         """An incident opened or an event came: ask again as soon as the close cadence allows."""
         for name, at in self._next.items():
             probe = self._probes[name]
-            if name not in self._flying and self._wanted(probe):
+            if name not in self._flying and name not in self._held_back and self._wanted(probe):
                 self._next[name] = min(at, self._close(probe, self._ended.get(name, -math.inf), now))
         self._rewake()
 
@@ -170,7 +185,6 @@ class Watch:
         """A probe of ours has answered, failed, or could not run."""
         name = handle.tag
         del self._flying[name]
-        probe = self._probes[name]
         seen = self._observation(name, handle)
         self._count(self.tally[name], seen)
         before = self.health[name]
@@ -182,6 +196,24 @@ class Watch:
             self.health[name] = after
             started = self.verdict.started
             self._judge()
+        if seen.status == "bad" and name in self._distant and self._network is not None:
+            self._held_back[name] = seen
+            self._network.judge(seen.started, lambda down: self._judged(seen, down))
+        else:
+            self._take(seen)
+
+    def _judged(self, seen: Observation, down: Optional[str]) -> None:
+        """The network reference has answered: was a failure of something distant its own, or ours?"""
+        if self._held_back.get(seen.probe) is not seen:
+            return
+        del self._held_back[seen.probe]
+        self.healer.cut_off(down)
+        self._take(seen if down is None else replace(seen, status="unknown", reason=Reason.OWN_NETWORK_DOWN, detail=down))
+        self.healer.wake = -math.inf
+
+    def _take(self, seen: Observation) -> None:
+        name = seen.probe
+        probe = self._probes[name]
             if self.verdict.started and not started:
                 self._release(seen.ended)
         self._ended[name] = seen.ended

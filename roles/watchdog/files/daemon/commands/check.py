@@ -95,8 +95,6 @@ def _notes(services: Tuple[Service, ...], config: Optional[WatchdogConfig]) -> D
             lines.append("notify: nobody is told; a page stands in the timeline and the journal only")
         if lines:
             found[service.name] = lines
-    if config is not None and config.network_reference is not None:
-        found["watchdog.json"] = ["network_reference: not asked by this version; a host that is cut off holds nothing back"]
     return found
 
 

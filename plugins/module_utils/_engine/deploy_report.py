@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How deployments are told by modules and the command line: one shape, and a difference that a person can read."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import replace
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from .._core.contract import parse_watchdog
+from .._core.errors import LeaseHeld, SelfhealError
+from .._core.model import WatchdogConfig
+from .._core.reasons import Reason
+from .._records.journal import shown
+from .deploy_run import reason_of
+from .deploy_site import DeploySite, Forbidden
+from .deployer import Told
+from .etc import Etc, read_json
+
+OUTCOMES = ("changed", "unchanged", "planned", "blocked", "failed")
+
+
+def configuration(etc: Etc, host: Optional[str] = None, state_dir: Optional[str] = None, run_dir: Optional[str] = None) -> WatchdogConfig:
+    """The host's configuration, with what was given instead. Raises ContractError, Unreadable."""
+    if os.path.lexists(etc.watchdog):
+        config = parse_watchdog(read_json(etc.watchdog), etc.watchdog)
+    else:
+        config = WatchdogConfig(platform.node() or "localhost")
+    return replace(config, host=host or config.host, state_dir=state_dir or config.state_dir, run_dir=run_dir or config.run_dir)
+
+
+def new_id(wall: float) -> str:
+    """The id of a deployment to which nobody gave one: UTC to the second."""
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(wall))
+
+
+def refused(error: SelfhealError) -> Told:
+    """What was not begun, as an ending: blocked where somebody else must let go first, failed otherwise."""
+    if isinstance(error, LeaseHeld):
+        return Told("blocked", Reason.LEASE_HELD.value, str(error))
+    if isinstance(error, Forbidden):
+        return Told("blocked", Reason.HOLD.value, str(error))
+    reason = reason_of(error)
+    blocked = reason in (Reason.OWNER_ALIVE, Reason.OWNER_UNKNOWN)
+    return Told("blocked" if blocked else "failed", reason.value, str(error))
+
+
+def result(name: str, action: str, told: Told) -> Dict[str, Any]:
+    """One item in the shape that all modules share."""
+    found: Dict[str, Any] = {"name": name, "action": action, "outcome": told.outcome, "reason": told.reason, "detail": told.detail}
+    found.update(before=told.before or None, after=told.after or None)
+    return found
+
+
+def journal(told: Told) -> Optional[Dict[str, Any]]:
+    """The deployment's journal without secrets; what is planned where none was begun."""
+    if told.entry is not None:
+        return shown(told.entry)
+    return dict(told.planned) or None
+
+
+def difference(items: Sequence[Mapping[str, Any]], endings: Sequence[Told]) -> Dict[str, str]:
+    """Before and after as text: the link, and the phases that were or would be gone through."""
+    before: List[str] = []
+    after: List[str] = []
+    for item, told in zip(items, endings):
+        before.append("%s: current -> %s\n" % (item["name"], told.before or "(none)"))
+        lines = ["%s: current -> %s\n" % (item["name"], told.after or told.before or "(none)")]
+        if told.outcome in ("changed", "failed") and told.entry is not None:
+            lines += ["  %s%s\n" % (done.phase, "" if done.ended else " (not ended)") for done in told.entry.phases]
+            lines.append("  %s\n" % told.entry.phase)
+        elif told.outcome == "planned":
+            lines += ["  %s\n" % phase for phase in told.planned.get("phases", ())]
+            lines += ["  route %s\n" % route["path"] for route in told.planned.get("routes", ()) if route["changed"]]
+        after += lines
+    return {"before": "".join(before), "after": "".join(after)}
+
+
+def warnings_of(endings: Sequence[Told], site: DeploySite) -> List[str]:
+    """What people should know although it changed no outcome."""
+    found = [warning for told in endings for warning in told.warnings]
+    if site.recorder.problem:
+        found.append("What was done could not be written to the timeline: %s" % site.recorder.problem)
+    return found
+
+
+__all__ = ["OUTCOMES", "configuration", "difference", "journal", "new_id", "refused", "result", "warnings_of"]
