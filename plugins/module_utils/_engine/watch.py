@@ -106,12 +106,23 @@ class Watch:
         """Are probes being asked?"""
         return self._active
 
+    @property
+    def asked_since(self) -> Optional[float]:
+        """Begin of the probe that has been waiting longest for its answer; None while none is."""
+        return min((handle.started for handle in self._flying.values()), default=None)
+
+    @property
+    def quiet_until(self) -> float:
+        """When the next probe is due; -inf while one is under way."""
+        return -math.inf if self._flying else self.wake
+
     def suspend(self) -> None:
         """Ask nothing until `begin`: nothing stands there, or an action is under way."""
         self._active = False
         for handle in self._flying.values():
             self._host.cancel(handle)
         self._flying.clear()
+        self._held_back.clear()
         self._next.clear()
         self.wake = math.inf
 
@@ -122,7 +133,6 @@ class Watch:
         self._judge()
 
     def restore(self, health: Dict[str, ProbeHealth]) -> None:
-        self._held_back.clear()
         """Take up what another process knew of the same instance."""
         self.health = health
         self._judge()
@@ -186,16 +196,6 @@ class Watch:
         name = handle.tag
         del self._flying[name]
         seen = self._observation(name, handle)
-        self._count(self.tally[name], seen)
-        before = self.health[name]
-        after = healths.observe(probe, before, seen)
-        if not self.observed and seen.status != "unknown":
-            self.observed = True
-            self.news = True
-        if after is not before:
-            self.health[name] = after
-            started = self.verdict.started
-            self._judge()
         if seen.status == "bad" and name in self._distant and self._network is not None:
             self._held_back[name] = seen
             self._network.judge(seen.started, lambda down: self._judged(seen, down))
