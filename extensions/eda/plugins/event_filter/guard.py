@@ -1,0 +1,261 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lets through to a runbook only alerts that are safe to act on. One self-contained file: rulebooks load it without its package."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import pathlib
+import re
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+DOCUMENTATION = r"""
+---
+module: guard
+short_description: Drop alerts that are not safe to act on, and say why
+version_added: 0.1.0
+author:
+  - the faultline.selfheal maintainers
+description:
+  - Takes one alert of Alertmanager, as V(eda.builtin.event_splitter) makes them of a notification, and hands on a new event with
+    nothing in it but what a runbook needs. Annotations and other free text never go on.
+  - Whatever could make a runbook act on the wrong host, or run text of the alert as a template, is dropped with its reason, which is
+    logged and, with O(timeline), recorded.
+  - An alert that was handed on is not handed on again for O(repeat_after), so that several senders of one alert make one run.
+options:
+  hosts:
+    description:
+      - The hosts that may be acted on, by the names they have in the inventory, or a mapping of those names to the services of each.
+      - An empty list lets nothing through.
+    type: raw
+    required: true
+  services:
+    description: The services that may be acted on, where O(hosts) is a list. By default any whose name is one.
+    type: list
+    elements: str
+  host_label:
+    description: The label that names the host.
+    type: str
+    default: host
+  service_label:
+    description: The label that names the service.
+    type: str
+    default: service
+  alerts:
+    description: The alerts that may be acted on, by name. By default any.
+    type: list
+    elements: str
+  max_age:
+    description: An alert that began so many seconds ago, or more, is stale. What went on for so long is not mended by one more heal.
+    type: float
+    default: 3600
+  repeat_after:
+    description: For so many seconds an alert (fingerprint and beginning) is handed on once.
+    type: float
+    default: 600
+  timeline:
+    description: The directory of a timeline in which what was dropped is recorded, as C(alert_dropped). By default it is logged only.
+    type: str
+  recorded_as:
+    description: The host's name in those events.
+    type: str
+    default: controller
+"""
+
+EXAMPLES = r"""
+- eda.builtin.webhook:
+    host: 127.0.0.1
+    port: 5001
+    token: "{{ selfheal_token }}"
+  filters:
+    - eda.builtin.event_splitter:
+        splitter_key: payload.alerts
+    - faultline.selfheal.guard:
+        hosts: [web1, web2]
+        timeline: /var/lib/selfheal/timeline
+    - eda.builtin.insert_hosts_to_meta:
+        host_path: labels.host
+"""
+
+LOG = logging.getLogger(__name__)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}", re.ASCII)
+SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,128}", re.ASCII)
+MARKS = ("{{", "{%", "{#")
+# Groups that every inventory has: a limit of this name is no host.
+GROUPS = frozenset(("all", "ungrouped"))
+DEEPEST = 20
+LARGEST = 10_000
+AHEAD = 300.0
+REMEMBERED = 10_000
+"""Times of alerts handed on, and of what was said already; module state, as long as the rulebook runs."""
+_handed: dict[tuple[str, ...], float] = {}
+_said: dict[tuple[str, ...], float] = {}
+
+
+class Dropped(Exception):
+    """The reason, as a word for machines, and in words for people."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def main(event: dict[str, Any], **options: Any) -> dict[str, Any] | list[Any]:
+    """The event to act on, or an empty list for one that is dropped."""
+    now = time.time()
+    try:
+        return judge(event, options, now)
+    except Dropped as dropped:
+        _tell(event, dropped, options, now)
+        return []
+
+
+def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The event as it may go on. Raises Dropped."""
+    if not isinstance(event, dict):
+        raise Dropped("malformed", "it is no mapping")
+    _without_templates(event)
+    labels = event.get("labels")
+    if not isinstance(labels, dict):
+        raise Dropped("malformed", "it has no labels; is event_splitter before this filter?")
+    if event.get("status") != "firing":
+        raise Dropped("not_firing", "its status is %.40r" % (event.get("status"),))
+    host, service = _host(labels, options), _service(labels, options)
+    known = options["hosts"]
+    if isinstance(known, Mapping) and service not in (known[host] or ()):
+        raise Dropped("unknown_service", "%s is no service of %s" % (service, host))
+    alert = labels.get("alertname")
+    if not isinstance(alert, str) or NAME.fullmatch(alert) is None:
+        raise Dropped("malformed", "its alertname is %.60r" % (alert,))
+    if options.get("alerts") is not None and alert not in options["alerts"]:
+        raise Dropped("unknown_alert", "nothing is to be done about %s" % alert)
+    began = _began(event, float(options.get("max_age", 3600)), now)
+    fingerprint = event.get("fingerprint")
+    if not isinstance(fingerprint, str) or FINGERPRINT.fullmatch(fingerprint) is None:
+        raise Dropped("malformed", "its fingerprint is %.60r" % (fingerprint,))
+    _once((fingerprint, str(event["startsAt"])), float(options.get("repeat_after", 600)), now)
+    # A new mapping: event_splitter lets the alerts of one notification share theirs, and the last one's host would win.
+    meta = event.get("meta")
+    return {
+        "status": "firing",
+        "fingerprint": fingerprint,
+        "starts_at": datetime.datetime.fromtimestamp(began, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "labels": {"alertname": alert, "host": host, "service": service},
+        "meta": {key: meta[key] for key in ("uuid", "received_at", "source") if key in meta} if isinstance(meta, dict) else {},
+    }
+
+
+def _without_templates(event: Any) -> None:
+    """The whole event goes along to the playbook as a variable, so no text anywhere in it may be one that a template engine runs."""
+    for number, text in enumerate(_texts(event, 0)):
+        if number >= LARGEST:
+            raise Dropped("too_large", "it has more than %d texts" % LARGEST)
+        if any(mark in text for mark in MARKS):
+            raise Dropped("template", "it has a template in it: %.60r" % text)
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    if depth > DEEPEST:
+        raise Dropped("too_large", "it is nested more than %d deep" % DEEPEST)
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key, depth + 1)
+            yield from _texts(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item, depth + 1)
+
+
+def _host(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    label = str(options.get("host_label", "host"))
+    host = labels.get(label)
+    if not isinstance(host, str) or not host:
+        raise Dropped("no_host", "its label %s is %.60r" % (label, host))
+    if NAME.fullmatch(host) is None or host in GROUPS:
+        raise Dropped("no_host", "%.60r names no single host" % host)
+    if host not in (options.get("hosts") or ()):
+        raise Dropped("foreign_host", "%s is not among the hosts that may be acted on" % host)
+    return host
+
+
+def _service(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    label = str(options.get("service_label", "service"))
+    service = labels.get(label)
+    if not isinstance(service, str) or SERVICE.fullmatch(service) is None:
+        raise Dropped("no_service", "its label %s is %.60r" % (label, service))
+    allowed = options.get("services")
+    if allowed is not None and service not in allowed:
+        raise Dropped("unknown_service", "%s is not among the services that may be acted on" % service)
+    return service
+
+
+def _began(event: Mapping[str, Any], max_age: float, now: float) -> float:
+    text = event.get("startsAt")
+    try:
+        # Nanoseconds, as Go writes them, are more than Python reads.
+        moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)).replace("Z", "+00:00"))
+    except ValueError:
+        raise Dropped("malformed", "its startsAt is %.60r" % (text,)) from None
+    if moment.tzinfo is None:
+        raise Dropped("malformed", "its startsAt %.60r has no zone" % (text,))
+    age = now - moment.timestamp()
+    if age >= max_age:
+        raise Dropped("stale", "it began %.0f s ago; what is older than %g s is for people" % (age, max_age))
+    if age < -AHEAD:
+        raise Dropped("stale", "it begins %.0f s from now: the clocks differ" % -age)
+    return moment.timestamp()
+
+
+def _once(key: tuple[str, ...], within: float, now: float) -> None:
+    if now - _handed.get(key, -within) < within:
+        raise Dropped("duplicate", "it was handed on %.0f s ago" % (now - _handed[key]))
+    _remember(_handed, key, now)
+
+
+def _remember(times: dict[tuple[str, ...], float], key: tuple[str, ...], now: float) -> None:
+    times.pop(key, None)
+    times[key] = now
+    while len(times) > REMEMBERED:
+        del times[next(iter(times))]
+
+
+def _tell(event: Any, dropped: Dropped, options: Mapping[str, Any], now: float) -> None:
+    """Log it, and record it; the same about the same alert once in ten minutes."""
+    labels = event.get("labels") if isinstance(event, dict) else None
+    label = labels.get("alertname") if isinstance(labels, dict) else None
+    fingerprint = event.get("fingerprint") if isinstance(event, dict) else None
+    LOG.warning("alert %.80r dropped: %s: %s", label, dropped.reason, dropped)
+    key = (dropped.reason, "%.128s" % fingerprint, "%.128s" % label)
+    if not options.get("timeline") or now - _said.get(key, -600.0) < 600.0:
+        return
+    _remember(_said, key, now)
+    data = {"reason": dropped.reason, "detail": str(dropped), "alert": "%.200s" % label, "fingerprint": "%.128s" % fingerprint}
+    try:
+        _timeline()(str(options["timeline"]), str(options.get("recorded_as", "controller"))).append(
+            "alert_dropped", source="runbook", data=data
+        )
+    except Exception:
+        # A filter that raises ends the rulebook, and with it every heal to come: that what was dropped cannot be recorded is said instead.
+        LOG.exception("alert %.80r was dropped, and that could not be recorded in %s", label, options["timeline"])
+
+
+def _timeline() -> Callable[..., Any]:
+    """The timeline of the collection this file lies in, which is on no import path here."""
+    name = "faultline_selfheal_library"
+    if name not in sys.modules:
+        library = types.ModuleType(name)
+        library.__path__ = [str(pathlib.Path(__file__).resolve().parents[4] / "plugins" / "module_utils")]
+        sys.modules[name] = library
+    from importlib import import_module
+
+    found: Callable[..., Any] = import_module(name + "._records.timeline").Timeline
+    return found

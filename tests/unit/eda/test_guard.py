@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard between alerts and runbooks: text of an alert is code to Ansible, and a missing host is every host."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import pathlib
+import runpy
+from typing import Any
+
+import pytest
+
+NOW = 1795294218.0
+BEGAN = "2026-11-21T20:49:18.123456789Z"
+
+
+@pytest.fixture
+def guard(collection: pathlib.Path) -> dict[str, Any]:
+    """As a rulebook loads it: the file alone, anew."""
+    return runpy.run_path(str(collection / "extensions/eda/plugins/event_filter/guard.py"))
+
+
+def alert(**changes: Any) -> dict[str, Any]:
+    labels = {"alertname": "SelfhealServiceDown", "host": "web1", "service": "web", "severity": "page", **changes.pop("labels", {})}
+    return {
+        "status": "firing",
+        "labels": {key: value for key, value in labels.items() if value is not None},
+        "annotations": {"summary": "web on web1 is down"},
+        "startsAt": BEGAN,
+        "endsAt": "0001-01-01T00:00:00Z",
+        "fingerprint": "5ef77f1f8a3ecb8d",
+        "meta": {"uuid": "u-1", "received_at": "2026-11-21T20:50:00Z", "hosts": ["all"]},
+        **changes,
+    }
+
+
+def judge(guard: dict[str, Any], event: Any, **options: Any) -> Any:
+    try:
+        return guard["judge"](event, {"hosts": ["web1", "web2"], **options}, NOW)
+    except guard["Dropped"] as dropped:
+        return dropped.reason
+
+
+def test_a_sound_alert_goes_on_with_what_a_runbook_needs(guard: dict[str, Any]) -> None:
+    """Host, service, alert and its identity; no annotation, no other label, no host that something before had put into meta."""
+    assert judge(guard, alert()) == {
+        "status": "firing",
+        "fingerprint": "5ef77f1f8a3ecb8d",
+        "starts_at": "2026-11-21T20:49:18Z",
+        "labels": {"alertname": "SelfhealServiceDown", "host": "web1", "service": "web"},
+        "meta": {"uuid": "u-1", "received_at": "2026-11-21T20:50:00Z"},
+    }
+
+
+TEMPLATE = '{{ lookup("pipe", "touch /tmp/x") }}'
+UNSAFE = [
+    ("C43 template in a label", alert(labels={"service": TEMPLATE}), "template"),
+    ("template in an annotation", alert(annotations={"summary": "a {% if x %}"}), "template"),
+    ("template in a key", alert(annotations={"{# x": 1}), "template"),
+    ("template deep in a list", alert(more=[[{"a": ["b", TEMPLATE]}]]), "template"),
+    ("nested without end", alert(more=json.loads("[" * 50 + "]" * 50)), "too_large"),
+    ("a huge event", alert(more=["x"] * 20000), "too_large"),
+    ("no host", alert(labels={"host": None}), "no_host"),
+    ("empty host", alert(labels={"host": ""}), "no_host"),
+    ("all", alert(labels={"host": "all"}), "no_host"),
+    ("two hosts", alert(labels={"host": "web1,web2"}), "no_host"),
+    ("pattern", alert(labels={"host": "web*"}), "no_host"),
+    ("exclusion", alert(labels={"host": "!web1"}), "no_host"),
+    ("regular expression", alert(labels={"host": "~web.*"}), "no_host"),
+    ("group and place", alert(labels={"host": "web1[0]"}), "no_host"),
+    ("a path", alert(labels={"host": "../web1"}), "no_host"),
+    ("an option", alert(labels={"host": "-e@/etc/passwd"}), "no_host"),
+    ("newline", alert(labels={"host": "web1\n"}), "no_host"),
+    ("a list", alert(labels={"host": ["web1"]}), "no_host"),
+    ("foreign", alert(labels={"host": "db1"}), "foreign_host"),
+    ("no service", alert(labels={"service": None}), "no_service"),
+    ("a unit's name", alert(labels={"service": "web.service"}), "no_service"),
+    ("service with newline", alert(labels={"service": "web\n"}), "no_service"),
+    ("resolved", alert(status="resolved"), "not_firing"),
+    ("no status", alert(status=None), "not_firing"),
+    ("stale", alert(startsAt="2026-11-21T19:50:18Z"), "stale"),
+    ("from the future", alert(startsAt="2026-11-21T20:56:00Z"), "stale"),
+    ("no beginning", alert(startsAt=None), "malformed"),
+    ("a beginning without zone", alert(startsAt="2026-11-21T20:49:18"), "malformed"),
+    ("no labels", {"payload": {}}, "malformed"),
+    ("no mapping", ["x"], "malformed"),
+    ("no fingerprint", alert(fingerprint=None), "malformed"),
+    ("no name", alert(labels={"alertname": None}), "malformed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event, reason", [row[1:] for row in UNSAFE], ids=[row[0] for row in UNSAFE])
+def test_what_is_unsafe_is_dropped_with_its_reason(guard: dict[str, Any], event: Any, reason: str) -> None:
+    """Nothing an alert can say makes a runbook act on another host, on more hosts, or run its text."""
+    assert judge(guard, event) == reason
+
+
+OPTIONS = [
+    ({"hosts": []}, "foreign_host"),
+    ({"hosts": {"web1": ["web"]}}, None),
+    ({"hosts": {"web1": ["db"]}}, "unknown_service"),
+    ({"hosts": {"web1": None}}, "unknown_service"),
+    ({"services": ["db"]}, "unknown_service"),
+    ({"alerts": ["Other"]}, "unknown_alert"),
+    ({"alerts": ["SelfhealServiceDown"]}, None),
+    ({"max_age": 59}, "stale"),
+    ({"host_label": "instance"}, "no_host"),
+]
+
+
+@pytest.mark.parametrize("options, reason", OPTIONS)
+def test_options_narrow_what_goes_on(guard: dict[str, Any], options: dict[str, Any], reason: str | None) -> None:
+    """An empty list of hosts is no host, not every host."""
+    found = judge(guard, alert(), **options)
+    assert found == reason if reason else found["labels"]["host"] == "web1"
+
+
+def test_one_alert_makes_one_run(guard: dict[str, Any]) -> None:
+    """C43 Alertmanager sends again what it thinks was not taken: the same alert is handed on once in ten minutes, then again."""
+    options = {"hosts": ["web1"]}
+    assert guard["judge"](alert(), options, NOW)["status"] == "firing"
+    with pytest.raises(guard["Dropped"], match="handed on 599 s ago"):
+        guard["judge"](alert(), options, NOW + 599)
+    assert guard["judge"](alert(startsAt="2026-11-21T20:50:18Z"), options, NOW + 599)["status"] == "firing"
+    assert guard["judge"](alert(), options, NOW + 600)["status"] == "firing"
+
+
+def test_alerts_of_one_notification_share_nothing(guard: dict[str, Any]) -> None:
+    """A splitter that gives all alerts one meta cannot send a heal to the last one's host."""
+    meta: dict[str, Any] = {"uuid": "u"}
+    one, other = alert(meta=meta), alert(meta=meta, fingerprint="b", labels={"host": "web2"})
+    first, second = judge(guard, one), judge(guard, other)
+    first["meta"]["hosts"] = "web1"
+    assert second["meta"] == {"uuid": "u"}
+
+
+def test_what_is_dropped_is_recorded_once(guard: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    """The timeline says why nothing was done; a sender that repeats itself does not fill it."""
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    event = alert(startsAt=began, labels={"host": "all"})
+    for _again in range(3):
+        assert guard["main"](event, hosts=["web1"], timeline=str(tmp_path / "timeline"), recorded_as="awx1") == []
+    lines = (tmp_path / "timeline" / "000001.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [(each["type"], each["host"], each["data"]["reason"]) for each in events] == [("alert_dropped", "awx1", "no_host")]
+
+
+def test_a_record_that_cannot_be_written_ends_no_rulebook(
+    guard: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, the alert is dropped all the same, and the next one is judged."""
+    (tmp_path / "file").write_text("")
+    assert guard["main"](alert(labels={"host": "all"}), hosts=["web1"], timeline=str(tmp_path / "file")) == []
+    assert "could not be recorded" in caplog.text
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    assert guard["main"](alert(startsAt=began), hosts=["web1"])["status"] == "firing"
