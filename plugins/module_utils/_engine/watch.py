@@ -214,6 +214,17 @@ class Watch:
     def _take(self, seen: Observation) -> None:
         name = seen.probe
         probe = self._probes[name]
+        self._count(self.tally[name], seen)
+        self.news = self.news or self.close_until == math.inf  # a recovery may be waiting for just this answer
+        before = self.health[name]
+        after = healths.observe(probe, before, seen)
+        if not self.observed and seen.status != "unknown":
+            self.observed = True
+            self.news = True
+        if after is not before:
+            self.health[name] = after
+            started = self.verdict.started
+            self._judge()
             if self.verdict.started and not started:
                 self._release(seen.ended)
         self._ended[name] = seen.ended
