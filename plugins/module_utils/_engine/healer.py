@@ -184,6 +184,10 @@ class Healer(Standing):
                 decision = Decision(Do.BLOCK, Reason.LEASE_HELD, facts.lease or "")
                 break
             decision = decide(self.service, self.memory, facts, now)
+            if decision.do in BEGINNINGS:
+                # A package manager that has just begun is not found out after the fact.
+                self._desk.refresh()
+                decision = decide(self.service, self.memory, self._facts(now), now)
             if decision.do is not Do.WAIT and self._overtaken():
                 continue
             if self.leaving and decision.do in BEGINNINGS:

@@ -140,6 +140,9 @@ class LocalDesk(Desk):
     def maintenance(self) -> Optional[str]:
         return self._state.why(self._host.monotonic())
 
+    def refresh(self) -> None:
+        self._state.forget()
+
     def lease(self, service: str) -> Optional[str]:
         if service in self._mine:
             return None

@@ -47,6 +47,10 @@ class HostState:
             self._answer = self._booting_or_stopping() or self._packages()
         return self._answer
 
+    def forget(self) -> None:
+        """The next answer is a fresh one."""
+        self._asked = float("-inf")
+
     def _booting_or_stopping(self) -> Optional[str]:
         try:
             age = time.time() - os.stat(self._nologin).st_mtime

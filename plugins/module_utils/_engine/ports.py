@@ -46,7 +46,11 @@ class Desk(abc.ABC):
         """Give the leases back; nothing happens when they are not ours."""
 
     def maintenance(self) -> Optional[str]:
-        """Why the host is in no state to be healed (booting, stopping, packages being changed), or None."""
+        """Why the host is in no state to be healed (booting, stopping, packages being changed), or None. The answer may be a second old."""
+        return None
+
+    def refresh(self) -> None:
+        """An action is about to begin: answers given from now on are of now."""
         return None
 
 

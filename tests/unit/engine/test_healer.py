@@ -44,6 +44,22 @@ def test_its_own_supervisor_never_gets_it_up() -> None:
     ]
 
 
+def test_a_package_manager_that_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds for a second is asked anew right before an action: a death in an upgrade that began a moment ago is left alone."""
+    stage = Stage().watch().until(5)
+    answers = ["", "packages are being changed"]
+    monkeypatch.setattr(stage.world.desk, "maintenance", lambda: answers[0] or None, raising=False)
+    monkeypatch.setattr(stage.world.desk, "refresh", lambda: answers.__setitem__(0, answers[1]), raising=False)
+    stage.body.alive = False
+    stage.body.ends(stage.world.host)
+    stage.until(20)
+    assert ["failure", "blocked"] == [type for _at, type, _reason in stage.told("failure", "blocked", "start", "restart")]
+    answers[:] = ["", ""]
+    stage.healer.nudge()
+    stage.until(30)
+    assert "start" in [type for _at, type, _reason in stage.told("start")]
+
+
 def test_a_reboot_closes_the_open_incident_and_keeps_the_budget() -> None:
     """C37 another boot: the incident ends as host_rebooted, no attempt goes on, what was spent is spent."""
     stage = Stage().watch().until(5).answers("bad").until(40)

@@ -57,6 +57,16 @@ def test_packages_are_being_changed(tmp_path, lock):
     assert state(tmp_path, lock).why(0.0) is None
 
 
+def test_an_answer_holds_for_a_second_and_no_longer_than_wanted(tmp_path, lock):
+    """Answers are kept for a second; whoever is about to act asks anew."""
+    asked = state(tmp_path, lock)
+    assert asked.why(0.0) is None
+    with Holder(lock, "LOCK_EX"):
+        assert asked.why(ANSWER_HOLDS / 2) is None
+        asked.forget()
+        assert asked.why(ANSWER_HOLDS / 2) is not None
+
+
 @pytest.mark.parametrize("held, busy", [("LOCK_SH", False), ("LOCK_EX", True)])
 def test_reading_the_package_database_changes_nothing(tmp_path, lock, held, busy):
     """rpm -q takes a reader's lock, a transaction a writer's: only that counts."""
