@@ -22,7 +22,7 @@ ExecStart=/usr/bin/python3 -I %s watch
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=100ms
-WatchdogSec=4
+WatchdogSec=10
 TimeoutAbortSec=2
 TimeoutStopSec=20
 [Install]
@@ -30,16 +30,20 @@ WantedBy=multi-user.target
 """
 
 
+PATIENCE = 3.0
+"""What is waited for may take so much longer on a busy machine; what must not take long is measured where it happens, and asserted."""
+
+
 def until(true: Callable[[], Any], seconds: float, what: Callable[[], str]) -> Any:
     """Wait for something that really happens elsewhere, at most so long; returns what was found."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         found = true()
         if found:
             return found
         if time.monotonic() > end:
-            raise AssertionError("not within %g s: %s" % (seconds, what()))
-        time.sleep(0.05)
+            raise AssertionError("not within %g s: %s" % (seconds * PATIENCE, what()))
+        time.sleep(0.25)  # every question is a process in the host
 
 
 class Bed(lab.Host):

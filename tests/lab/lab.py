@@ -192,15 +192,16 @@ class Host:
     def reboot(self) -> None:
         """`systemctl reboot`, waited for until it is up again: /run is gone, everything was stopped and started."""
         run("docker", "update", "--restart", "unless-stopped", self.name)
-        before = self.show("-.slice", "InvocationID", "ActiveEnterTimestampMonotonic")
+        ask = ("docker", "exec", self.name, "systemctl", "show", "--property=UserspaceTimestampMonotonic")
+        before = run(*ask).stdout
         self.run("systemctl", "reboot", expect=None)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
-            now = run("docker", "exec", self.name, "systemctl", "show", "--property=" + ",".join(before), "-.slice", check=False).stdout
-            if now.strip() and now.split() != ["%s=%s" % pair for pair in before.items()]:
-                return _booted(self)
-            time.sleep(0.1)
-        raise Unavailable("%s did not come up again within 60 s" % self.name)
+            now = run(*ask, check=False).stdout
+            if "=" in now and now != before:
+                return _booted(self, end - time.monotonic())
+            time.sleep(0.2)
+        raise Unavailable("%s did not come up again within 120 s" % self.name)
 
     def remove(self) -> None:
         run("docker", "rm", "-f", "-v", self.name, check=False, within=60)
@@ -253,7 +254,7 @@ def start_host(distribution: str, name: Optional[str] = None, docker: bool = Fal
     return host
 
 
-def _booted(host: Host, within: float = 30.0) -> None:
+def _booted(host: Host, within: float = 90.0) -> None:
     end = time.monotonic() + within
     said = ""
     while time.monotonic() < end:
