@@ -199,7 +199,8 @@ class ContainerActuator(Actuator):
         self.engine.ours.add(identity)
         try:
             # By its id: a container of the same name made meanwhile is not touched.
-            step = self.engine.call("POST", "/containers/%s/%s" % (identity, verb))
+            query = (("t", "1"),) if of(before, "State", "Status") == "restarting" else ()  # nothing lives that could be stopped gently
+            step = self.engine.call("POST", "/containers/%s/%s" % (identity, verb), query)
             outcome = yield Timed(step, states.stop_timeout(before) + MARGIN)
             if outcome.status != "ok":
                 return _not_asked(outcome)
@@ -239,7 +240,8 @@ def _not_asked(outcome: Outcome) -> Outcome:
 class HealthProbe(Step):
     """The probe ``process: {}`` of a container: it runs, and its own HEALTHCHECK, where it has one, does not call it unhealthy.
 
-    unknown while that is still starting, and when the engine cannot be asked.
+    unknown while that is still starting, when the engine cannot be asked, and, without such a check, for the first ten seconds after its
+    policy has restarted it: what ends again and again is alive in between.
     """
 
     def __init__(self, actuator: ContainerActuator, instance: Optional[Instance]) -> None:
@@ -267,7 +269,7 @@ class _Probing(Machine):
         if self._asking is not None:
             self.fd, self.events = self._asking.fd, self._asking.events
             if self._asking.outcome is not None:
-                self.outcome = judge(self._probe.actuator.name, self._asking.outcome)
+                self.outcome = judge(self._probe.actuator.name, self._asking.outcome, time.time())
 
     def advance(self, now: float) -> None:
         if self._asking is not None:
@@ -283,7 +285,7 @@ class _Probing(Machine):
             self._asking.close()
 
 
-def judge(name: str, asked: Outcome) -> Outcome:
+def judge(name: str, asked: Outcome, wall: float) -> Outcome:
     """What an inspection says, as the outcome of a probe."""
     if asked.reason is Reason.NO_SUCH_CONTAINER:
         return Outcome("bad", Reason.NOT_RUNNING, "there is no container %s" % name)
@@ -297,6 +299,9 @@ def judge(name: str, asked: Outcome) -> Outcome:
         return Outcome("bad", Reason.NOT_RUNNING, states.describe(told))
     if well == "starting":
         return Outcome("unknown", Reason.NOT_STARTED, "%s: its own health check has not passed yet" % states.describe(told))
+    started = states.moment(of(told, "State", "StartedAt"))
+    if well is None and told.get("RestartCount") and started is not None and wall - started < states.LASTING:
+        return Outcome("unknown", Reason.NOT_STARTED, "%s, and has run for less than %g s since" % (states.describe(told), states.LASTING))
     if well == "unhealthy":
         said = states.health_said(told)
         return Outcome("bad", Reason.CONTAINER_UNHEALTHY, "%s%s" % (states.describe(told), ": %s" % said if said else ""))

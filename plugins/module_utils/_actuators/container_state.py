@@ -22,6 +22,8 @@ from .base import Presence, State
 RESTARTING_FOR = 5.0
 """Docker doubles its pause before each restart, from 0.1 s to 60 s, until a life has lasted 10 s. A pause longer than this is the seventh
 in a row or later: its own policy does not heal it."""
+LASTING = 10.0
+"""A life of so many seconds has succeeded: by Docker's own measure, which then forgets its pauses."""
 CREATED_FOR = 10.0
 """So long a container may stand created, as whoever makes it is about to start it."""
 KILL_GRACE = 10.0
@@ -90,7 +92,7 @@ def moment(text: Any) -> Optional[float]:
     found = _TIME.match(text) if isinstance(text, str) else None
     if found is None or found.group(1) == "0001":
         return None
-    at = float(calendar.timegm(tuple(int(part) for part in found.groups()[:6]) + (0, 0, 0)))  # type: ignore[arg-type]
+    at = float(calendar.timegm(tuple(int(part) for part in found.groups()[:6]) + (0, 0, 0)))
     if found.group(8):
         offset = int(found.group(9)) * 3600 + int(found.group(10)) * 60
         at -= offset if found.group(8) == "+" else -offset
@@ -224,6 +226,7 @@ def relook(found: Presence, heard: bool) -> Presence:
 
 __all__ = [
     "Clock",
+    "LASTING",
     "RELOOK_ABSENT",
     "RELOOK_HEARD",
     "RELOOK_PENDING",

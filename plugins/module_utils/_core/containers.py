@@ -99,9 +99,10 @@ FINE = Plan("none")
 def plan(want: Want, found: Optional[Found], rules: Rules) -> Plan:
     """The next thing to do about one container."""
     if want.state == "absent":
-        return FINE if found is None else Plan("remove", Reason.NOT_WANTED, "container %s is %s and should not exist" % (want.name, found.status))
+        return FINE if found is None else Plan("remove", Reason.NOT_WANTED, "it is %s and should not exist" % found.status)
     if found is None:
-        return Plan("none", Reason.NO_SUCH_CONTAINER, "there is no container %s; whoever knows how it is made must create it" % want.name, True)
+        missing = "there is no container %s; whoever knows how it is made must create it" % want.name
+        return Plan("none", Reason.NO_SUCH_CONTAINER, missing, True)
     if want.state == "stopped":
         return _stopped(found)
     return _guarded(want, found, _started(want, found, rules), rules)
@@ -123,7 +124,8 @@ def _started(want: Want, found: Found, rules: Rules) -> Plan:
         if drift and rules.recreate == "drifted":
             return Plan("recreate", Reason.DRIFTED, "; ".join(drift))
     if stands is FINE and want.restart_policy is not None and found.policy != (want.restart_policy, want.retries):
-        return Plan("update", Reason.DRIFTED, "restart policy %s, expected %s" % (_policy(*found.policy), _policy(want.restart_policy, want.retries)))
+        expected = _policy(want.restart_policy, want.retries)
+        return Plan("update", Reason.DRIFTED, "restart policy %s, expected %s" % (_policy(*found.policy), expected))
     return stands
 
 
@@ -232,12 +234,14 @@ class Labelled:
     labels: Mapping[str, str]
 
 
-def orphans(there: Sequence[Labelled], owners: FrozenSet[str], now: float, min_age: float, most: int) -> Tuple[List[Tuple[Labelled, str]], int]:
-    """Which to remove, with why, oldest first and at most `most`; and how many more there are. owners: names that still stand for something."""
+def orphans(
+    there: Sequence[Labelled], owners: FrozenSet[str], now: float, min_age: float, most: int
+) -> Tuple[List[Tuple[Labelled, str]], int]:
+    """Which to remove, with why, oldest first and at most `most`; and how many more there are. owners: names that still stand."""
     found = []
     for each in sorted(there, key=lambda one: (one.created, one.name)):
         owner = each.labels.get(OWNER)
-        if owner is None or now - each.created < min_age or each.name in owners:
+        if owner is None or owner == each.name or now - each.created < min_age:
             continue
         if owner not in owners:
             found.append((each, "its owner %s is gone" % owner))

@@ -1,0 +1,273 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a container anew from what its engine tells of it, beside the old one, which is kept until the new one is proven.
+
+Killed at any instant it leaves a container under one of three names: the name itself, the name with `OLD`, the name with `NEW`; `mend` puts
+that right. Volumes are never removed: anonymous ones go over to the new container. What the old one only had from its image is left to
+the new image. Source of what is taken over: ``GET /containers/{id}/json`` against the body of ``POST /containers/create``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+from .._core.containers import NEW, OLD, OWNER, REPLACES
+from .._core.reasons import Reason
+from .._host import Outcome
+from .base import Timed, Work
+from .container_engine import ContainerEngine
+from .container_state import Told, describe, name_of, of, stop_timeout
+
+WITHIN = 15.0
+MARGIN = 30.0
+_FROM_IMAGE = ("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "ExposedPorts", "Volumes", "StopSignal", "Shell")
+
+
+class Maker:
+    """Makes one container anew. `image`: a reference, None: as it is; `labels`, `restart_policy`: what is changed besides."""
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        name: str,
+        image: Optional[str] = None,
+        labels: Optional[Mapping[str, str]] = None,
+        restart_policy: Optional[Tuple[str, int]] = None,
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self._image = image
+        self._labels = dict(labels or {})
+        self._policy = restart_policy
+        self._old: Optional[Told] = None
+        self._ran = False
+        self._new = ""
+
+    # -- the whole
+
+    def make(self, old: Told) -> Work[Outcome]:
+        """Put a new one in the place of `old`, and start it. When that fails the old one is back in its place."""
+        body = yield from self._body(old)
+        if isinstance(body, Outcome):
+            return body
+        for name in (self.name + NEW, self.name + OLD):
+            free = yield from self._free(name)
+            if free is not None:
+                return free
+        made = yield from self._ask("POST", "/containers/create", (("name", self.name + NEW),), body)
+        if made.status != "ok":
+            return made
+        self._new = str(of(made.data["body"], "Id") or "")
+        joined = yield from self._join(old)
+        if joined is not None:
+            yield from self._remove(self._new)
+            return joined
+        self._old, self._ran = old, of(old, "State", "Status") in ("running", "restarting", "paused")
+        return (yield from self._swap(old))
+
+    def keep(self) -> Work[Outcome]:
+        """The new one is proven: remove the old one. Its volumes stay."""
+        if self._old is None:
+            return Outcome("ok")
+        return (yield from self._remove(str(self._old["Id"])))
+
+    def undo(self) -> Work[Outcome]:
+        """The new one does not do: put the old one back, and start it if it ran."""
+        if self._old is None:
+            return Outcome("ok")
+        yield from self._stop(self._new, stop_timeout(self._old))
+        yield from self._rename(self._new, self.name + NEW)
+        back = yield from self._rename(str(self._old["Id"]), self.name)
+        if back.status == "ok" and self._ran:
+            back = yield from self._start(str(self._old["Id"]))
+        yield from self._remove(self._new)
+        return back
+
+    def _swap(self, old: Told) -> Work[Outcome]:
+        identity = str(old["Id"])
+        if of(old, "State", "Status") in ("dead", "removing"):
+            gone = yield from self._remove(identity)
+            if gone.status != "ok" and gone.reason is not Reason.NO_SUCH_CONTAINER:
+                yield from self._remove(self._new)
+                return gone
+            self._old = None
+        else:
+            stopped = yield from self._stop(identity, stop_timeout(old)) if self._ran else _done()
+            moved = yield from self._rename(identity, self.name + OLD) if stopped.status == "ok" else _as(stopped)
+            if moved.status != "ok":
+                if self._ran:
+                    yield from self._start(identity)
+                yield from self._remove(self._new)
+                return moved
+        named = yield from self._rename(self._new, self.name)
+        started = yield from self._start(self._new) if named.status == "ok" else _as(named)
+        if started.status == "ok":
+            return Outcome("ok", None, "container %s was made anew" % self.name, {"id": self._new})
+        back = yield from self.undo()
+        word = "; the old one is back" if back.status == "ok" else "; and the old one could not be put back: %s" % back.detail
+        return Outcome(started.status, started.reason, (started.detail + word)[:500], started.data)
+
+    # -- single requests
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Tuple[Tuple[str, str], ...] = (),
+        body: Optional[Mapping[str, Any]] = None,
+        within: float = WITHIN,
+    ) -> Work[Outcome]:
+        outcome = yield Timed(self.engine.call(method, path, query, body), within)
+        return outcome
+
+    def _stop(self, identity: str, timeout: float) -> Work[Outcome]:
+        return (yield from self._ask("POST", "/containers/%s/stop" % identity, within=timeout + MARGIN))
+
+    def _start(self, identity: str) -> Work[Outcome]:
+        return (yield from self._ask("POST", "/containers/%s/start" % identity, within=MARGIN))
+
+    def _rename(self, identity: str, name: str) -> Work[Outcome]:
+        return (yield from self._ask("POST", "/containers/%s/rename" % identity, (("name", name),)))
+
+    def _remove(self, identity: str) -> Work[Outcome]:
+        return (yield from self._ask("DELETE", "/containers/%s" % identity, (("force", "1"), ("v", "0")), within=MARGIN))
+
+    def _free(self, name: str) -> Work[Optional[Outcome]]:
+        """None once no container bears that name; one that we left there goes, anybody else's is described."""
+        there = yield from self._ask("GET", "/containers/%s/json" % name)
+        if there.reason is Reason.NO_SUCH_CONTAINER:
+            return None
+        if there.status != "ok":
+            return there
+        told = there.data["body"]
+        if name_of(told) != name:
+            return None
+        if of(told, "Config", "Labels", OWNER) == self.name and REPLACES in of(told, "Config", "Labels"):
+            gone = yield from self._remove(str(told["Id"]))
+            return None if gone.status == "ok" else gone
+        return Outcome("bad", Reason.NAME_CONFLICT, conflict(told))
+
+    def _join(self, old: Told) -> Work[Optional[Outcome]]:
+        """The other networks of the old one, as an engine takes only one when a container is made."""
+        networks = _networks(old)
+        for name in list(networks)[1:]:
+            body = {"Container": self._new, "EndpointConfig": networks[name]}
+            outcome = yield from self._ask("POST", "/networks/%s/connect" % name, (), body)
+            if outcome.status != "ok":
+                return outcome
+        return None
+
+    # -- what the new one is made of
+
+    def _body(self, old: Told) -> Work[Union[Dict[str, Any], Outcome]]:
+        if of(old, "HostConfig", "AutoRemove"):
+            return Outcome("bad", Reason.UNSUPPORTED, "container %s goes when it stops (--rm), so it could not be put back" % self.name)
+        reference = self._image or str(of(old, "Config", "Image"))
+        wanted = yield from self._ask("GET", "/images/%s/json" % reference)
+        if wanted.reason is Reason.NO_SUCH_CONTAINER:
+            missing = "image %s is not on this engine; pull or load it first. Container %s was not touched" % (reference, self.name)
+            return Outcome("bad", Reason.IMAGE_MISSING, missing)
+        if wanted.status != "ok":
+            return wanted
+        had = yield from self._ask("GET", "/images/%s/json" % old.get("Image"))
+        inherited = of(had.data["body"], "Config") if had.status == "ok" else None
+        return create_body(old, reference, inherited or {}, {**self._labels, OWNER: self.name, REPLACES: str(old["Id"])}, self._policy)
+
+
+def _done() -> Work[Outcome]:
+    yield from ()
+    return Outcome("ok")
+
+
+def _as(outcome: Outcome) -> Work[Outcome]:
+    yield from ()
+    return outcome
+
+
+def create_body(
+    old: Told, image: str, inherited: Mapping[str, Any], labels: Mapping[str, str], policy: Optional[Tuple[str, int]] = None
+) -> Dict[str, Any]:
+    """The body of a request that makes a container like `old` from `image`. inherited: the ``Config`` of the image `old` is made of."""
+    config: Dict[str, Any] = copy.deepcopy(dict(of(old, "Config") or {}))
+    host: Dict[str, Any] = copy.deepcopy(dict(of(old, "HostConfig") or {}))
+    for key in _FROM_IMAGE:
+        if key in config and config[key] == inherited.get(key):
+            del config[key]
+    given = inherited.get("Env") or ()
+    config["Env"] = [each for each in config.get("Env") or () if each not in given]
+    own = {key: value for key, value in (config.get("Labels") or {}).items() if (inherited.get("Labels") or {}).get(key) != value}
+    config["Labels"] = {**own, **labels}
+    config["Image"] = image
+    mode = str(host.get("NetworkMode") or "")
+    if str(config.get("Hostname") or "") == str(old.get("Id", ""))[:12] or mode.startswith("container:"):
+        config.pop("Hostname", None)
+    if mode.startswith("container:"):
+        for key in ("Domainname", "ExposedPorts"):
+            config.pop(key, None)
+    config.pop("MacAddress", None)
+    host["Binds"] = list(host.get("Binds") or ()) + _anonymous(old, host)
+    if policy is not None:
+        host["RestartPolicy"] = {"Name": policy[0], "MaximumRetryCount": policy[1]}
+    networks = _networks(old)
+    first = dict(list(networks.items())[:1])
+    return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": first}}
+
+
+def _anonymous(old: Told, host: Mapping[str, Any]) -> List[str]:
+    """Volumes that only the engine has named: bound by name, they go over to the new container."""
+    bound = {str(bind).split(":")[1] for bind in host.get("Binds") or () if ":" in str(bind)}
+    bound |= {str(mount.get("Target")) for mount in host.get("Mounts") or ()}
+    found = []
+    for mount in of(old, "Mounts") or ():
+        if mount.get("Type") == "volume" and mount.get("Name") and mount.get("Destination") not in bound:
+            found.append("%s:%s%s" % (mount["Name"], mount["Destination"], "" if mount.get("RW", True) else ":ro"))
+    return found
+
+
+def _networks(old: Told) -> Dict[str, Dict[str, Any]]:
+    """Networks with what somebody chose of them, that of the container's network mode first; none where it shares another's."""
+    mode = str(of(old, "HostConfig", "NetworkMode") or "")
+    if mode in ("host", "none") or mode.startswith("container:"):
+        return {}
+    identity = str(old.get("Id", ""))[:12]
+    found: Dict[str, Dict[str, Any]] = {}
+    for name, told in sorted((of(old, "NetworkSettings", "Networks") or {}).items(), key=lambda item: item[0] != mode):
+        chosen = {key: told[key] for key in ("IPAMConfig", "Links", "DriverOpts") if told.get(key)}
+        aliases = [alias for alias in told.get("Aliases") or () if alias != identity]
+        found[name] = {**chosen, **({"Aliases": aliases} if aliases else {})}
+    return found
+
+
+def conflict(told: Told) -> str:
+    """Whose container bears a name that is needed, for people."""
+    image, created = of(told, "Config", "Image"), str(told.get("Created", ""))[:19]
+    return "the name %s is taken by container %s (%s), made at %s from %s, which is not ours; rename or remove it" % (
+        name_of(told),
+        str(told.get("Id", ""))[:12],
+        describe(told),
+        created,
+        image,
+    )
+
+
+def mend(engine: ContainerEngine, name: str, there: Mapping[str, str]) -> Work[Optional[Outcome]]:
+    """Put right what a run that was killed in the middle left. there: all containers' ids by name. None where there is nothing to mend."""
+    maker = Maker(engine, name)
+    if name not in there and name + OLD in there:
+        outcome = yield from maker._rename(there[name + OLD], name)
+        return outcome
+    if name in there and name + OLD in there:
+        outcome = yield from maker._ask("GET", "/containers/%s/json" % there[name])
+        if outcome.status == "ok" and of(outcome.data["body"], "Config", "Labels", REPLACES) == there[name + OLD]:
+            if of(outcome.data["body"], "State", "Status") == "running":
+                return (yield from maker._remove(there[name + OLD]))
+            # The new one was never proven: the old one takes its place again.
+            moved = yield from maker._rename(there[name], name + NEW)
+            back = yield from maker._rename(there[name + OLD], name) if moved.status == "ok" else _as(moved)
+            return back
+    return None
+
+
+__all__ = ["Maker", "conflict", "create_body", "mend"]

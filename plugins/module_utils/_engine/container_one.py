@@ -1,0 +1,330 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One container in a run of ``container_heal``: look, decide, act, prove, and again, until it is proven or given up."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+from .._actuators import container_state as states
+from .._actuators.base import Timed, Work
+from .._actuators.container_make import mend
+from .._actuators.container_state import Told, of
+from .._core import containers as core
+from .._core.containers import Found, Plan, Rules, Want
+from .._core.errors import RecordError
+from .._core.reasons import Reason
+from .._core.times import compact, format_time
+from .._host import Host, Outcome, Step
+from .._proc import Pause
+from .container_deeds import DEEDS, Deeds
+from .container_notes import Notes
+from .container_survey import Listed, Survey
+
+POLL = 0.5
+RESTS = (1.0, 30.0)
+"""Seconds before the second action on one container, doubled with each up to the last."""
+COUNTED = ("start", "restart", "unpause", "recreate")
+EVENTS = {"unpause": "start", "keep": "blocked", "stop": "note", "update": "note", "remove": "container_remove"}
+FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED)
+"""Nothing is done for these reasons, and a person has to."""
+
+
+@dataclass
+class Result:
+    """What came of one container. outcome: changed, unchanged, planned, blocked or failed. Times are wall seconds."""
+
+    name: str
+    action: str = "none"
+    outcome: str = "unchanged"
+    reason: Optional[str] = None
+    detail: str = ""
+    status: str = "absent"
+    before: str = "absent"
+    failed_at: Optional[float] = None
+    recovered_at: Optional[float] = None
+    actions: List[str] = field(default_factory=list)
+
+    def end(self, outcome: str, reason: Optional[Reason], detail: str, action: Optional[str] = None) -> None:
+        self.outcome, self.reason, self.detail = outcome, None if reason is None else str(reason), detail
+        if action is not None:
+            self.action = action
+
+    @property
+    def took_ms(self) -> Optional[int]:
+        if self.failed_at is None or self.recovered_at is None:
+            return None
+        return max(0, round((self.recovered_at - self.failed_at) * 1000))
+
+    def as_data(self) -> Dict[str, Any]:
+        return {
+            "name": self.name,
+            "action": self.action,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "detail": self.detail,
+            "state": self.status,
+            "actions": self.actions,
+            "failure_time": None if self.failed_at is None else format_time(self.failed_at),
+            "recovery_time": None if self.recovered_at is None else format_time(self.recovered_at),
+            "recovery_duration_ms": self.took_ms,
+        }
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a task asks for. stable_for, wait: seconds. probes: what answers for a container, by its name, and its timeout."""
+
+    rules: Rules = Rules()
+    stable_for: float = 10.0
+    wait: float = 120.0
+    dry: bool = False
+    probes: Mapping[str, Tuple[Step, float]] = field(default_factory=dict)
+
+
+class Surroundings(abc.ABC):
+    """What a run needs besides an engine: what people and other healers say, and a place to write."""
+
+    @abc.abstractmethod
+    def forbids(self, name: str) -> Optional[Tuple[Reason, str]]:
+        """Why nothing may be done to that container now (a hold, a host under maintenance), or None."""
+
+    @abc.abstractmethod
+    def take(self, name: str) -> Optional[str]:
+        """Take its lease; None when it is ours, else who holds it."""
+
+    @abc.abstractmethod
+    def give(self, name: str) -> None:
+        """Give the lease back."""
+
+    @abc.abstractmethod
+    def record(self, type: str, name: str, incident: Optional[str], data: Dict[str, Any]) -> None:
+        """Write an event about that container."""
+
+    @abc.abstractmethod
+    def turn(self) -> bool:
+        """May one more be acted on now? Then `over` follows."""
+
+    @abc.abstractmethod
+    def over(self) -> None:
+        """That action has ended."""
+
+
+class Look(NamedTuple):
+    found: Optional[Found]
+    told: Told
+    plan: Plan
+
+
+class One:
+    """The work on one container; `result` is complete when it has ended. end: when nothing new is begun any more (monotonic seconds)."""
+
+    def __init__(
+        self, want: Want, result: Result, host: Host, survey: Survey, notes: Notes, around: Surroundings, terms: Terms, end: float
+    ) -> None:
+        self.want = want
+        self.result = result
+        self._host = host
+        self._survey = survey
+        self._notes = notes
+        self._around = around
+        self._terms = terms
+        self._end = end
+        self._deeds = Deeds(survey.engine, want)
+        self._ours = False
+
+    def work(self, there: Mapping[str, Listed]) -> Work[None]:
+        """there: every container of the engine, by name."""
+        name = self.want.name
+        try:
+            if not self._terms.dry and name + core.OLD in there:
+                yield from mend(self._survey.engine, name, {each.name: each.id for each in there.values()})
+            going_on = True
+            while going_on:
+                going_on = yield from self._round()
+        except RecordError as error:
+            self.result.end("failed", Reason.RECORDS_UNWRITABLE, "nothing more is done that cannot be put on record: %s" % error)
+        finally:
+            if self._ours:
+                self._around.give(name)
+
+    def _round(self) -> Work[bool]:
+        """Look, decide, and do one thing. False when it is over."""
+        looked = yield from self._look()
+        if isinstance(looked, Outcome):
+            self.result.end("failed", looked.reason, looked.detail)
+            return False
+        self.result.status = looked.found.status if looked.found is not None else "absent"
+        plan = looked.plan
+        if plan.action == "none":
+            return (yield from self._rest(looked))
+        if self._terms.dry:
+            self.result.end("planned", plan.reason, plan.detail, plan.action)
+            return False
+        if not self._ours:
+            return (yield from self._permit())
+        if self._host.monotonic() >= self._end:
+            self.result.end("failed", Reason.WAIT_OVER, "time was over before %s: %s" % (plan.action, plan.detail))
+            return False
+        outcome = yield from self._act(looked)
+        if outcome.status != "ok":
+            self.result.end("failed", outcome.reason, outcome.detail)
+            return False
+        if plan.action == "keep":
+            self.result.end("failed", plan.reason, plan.detail)
+        elif plan.action in ("stop", "remove"):
+            self.result.status = "exited" if plan.action == "stop" else "absent"
+            self.result.end("changed", plan.reason, plan.detail)
+        return plan.action in COUNTED or plan.action == "update"
+
+    def _look(self) -> Work[Union[Look, Outcome]]:
+        note = self._notes.read(self.want.name)
+        unhealthy = yield from self._asked()
+        looked = yield from self._survey.look(self.want, note, unhealthy)
+        if isinstance(looked, Outcome):
+            return looked
+        found, told = (None, {}) if looked is None else looked
+        return Look(found, told, core.plan(self.want, found, self._terms.rules))
+
+    def _asked(self) -> Work[str]:
+        """What the task's own probe says when it is bad, twice in a row."""
+        said = ""
+        probe = self._terms.probes.get(self.want.name)
+        if probe is None:
+            return said
+        for again in (False, True):
+            if again:
+                yield Timed(Pause(), POLL)
+            outcome = yield Timed(probe[0], probe[1])
+            if outcome.status != "bad":
+                return ""
+            said = outcome.detail
+        return said
+
+    def _permit(self) -> Work[bool]:
+        """Take the lease, and look again, as its last holder may have healed it. False when somebody forbids it."""
+        no = self._around.forbids(self.want.name)
+        if no is None:
+            held = self._around.take(self.want.name)
+            self._ours = held is None
+            if held is None:
+                return True
+            if self._host.monotonic() < self._end:
+                yield Timed(Pause(), POLL)
+                return True
+            no = Reason.LEASE_HELD, held
+        self.result.end("blocked", *no)
+        self._around.record("blocked", self.want.name, None, {"reason": str(no[0]), "detail": no[1]})
+        return False
+
+    def _act(self, looked: Look) -> Work[Outcome]:
+        """One action, on record before it begins, when its turn has come."""
+        result, plan, name = self.result, looked.plan, self.want.name
+        counted = plan.action in COUNTED
+        if counted and result.actions:
+            yield Timed(Pause(), min(RESTS[1], RESTS[0] * 2.0 ** (len(result.actions) - 1)))
+        while not self._around.turn():
+            yield Timed(Pause(), 0.05)
+        try:
+            if counted and result.failed_at is None and plan.reason is not Reason.DRIFTED:
+                result.failed_at = failed_at(looked.told, plan, self._host.wall())
+                self._record("failure", plan, failure_time=format_time(result.failed_at))
+            extra = {"text": "%s of container %s" % (plan.action, name)} if plan.action in ("stop", "update") else {}
+            self._record(EVENTS.get(plan.action, plan.action), plan, **extra)
+            if counted:
+                self._notes.acted(name)
+            result.actions.append(plan.action)
+            result.action = plan.action
+            outcome = yield from DEEDS[plan.action](self._deeds, looked.told)
+        finally:
+            self._around.over()
+        if plan.action == "keep" and outcome.status == "ok":
+            self._notes.keep(name, states.life(looked.told))
+        return outcome
+
+    def _rest(self, looked: Look) -> Work[bool]:
+        """Nothing is to be done now: it is on its way, given up, or fine, which has to be proven when something was done."""
+        result, plan = self.result, looked.plan
+        over = self._host.monotonic() >= self._end
+        if plan.wait and not over and not self._terms.dry:
+            yield Timed(Pause(), POLL)
+            return True
+        if plan.wait or plan.blocked:
+            outcome = "failed" if plan.reason in FAILING or (plan.wait and not self._terms.dry) else "blocked"
+            if plan.reason is Reason.BUDGET_SPENT and result.actions:
+                self._notes.keep(self.want.name, states.life(looked.told))
+                self._record("blocked", plan)
+            result.end(outcome, plan.reason, plan.detail)
+            return False
+        if not any(action in COUNTED for action in result.actions):
+            result.end("changed" if result.actions else "unchanged", Reason.DRIFTED if result.actions else None, plan.detail)
+            return False
+        proven = yield from self._prove()
+        if proven is None:
+            return (yield from self._relapsed())
+        yield from self._deeds.keep()
+        result.recovered_at = proven
+        reason = Reason.DRIFTED if result.failed_at is None else Reason.HEALED
+        result.end("changed", reason, "well for %g s without a break" % self._terms.stable_for)
+        if result.failed_at is not None:
+            self._record("recover", plan, recovery_time=format_time(proven), recovery_duration_ms=result.took_ms)
+        return False
+
+    def _relapsed(self) -> Work[bool]:
+        unproven = "it was not well for %g s without a break" % self._terms.stable_for
+        if self._deeds.made_anew:
+            back = yield from self._deeds.undo()
+            word = "is back" if back.status == "ok" else "could not be put back: %s" % back.detail
+            self.result.end("failed", Reason.UNPROVEN, "%s; the old one %s" % (unproven, word))
+            return False
+        if self._host.monotonic() < self._end:
+            return True
+        self.result.end("failed", Reason.UNPROVEN, unproven)
+        return False
+
+    def _prove(self) -> Work[Optional[float]]:
+        """Wall time since which it has been well, once that was unbroken for `stable_for`; None when it failed again or time is over."""
+        life, since, began = None, 0.0, 0.0
+        limit = self._end + self._terms.stable_for
+        while self._host.monotonic() < limit:
+            looked = yield from self._look()
+            if isinstance(looked, Outcome):
+                life = None  # what nobody can tell is no proof, and no failure
+            elif looked.plan.action != "none" or looked.plan.blocked:
+                return None
+            elif looked.plan.wait or states.health(looked.told) == "starting":
+                life = None
+            elif life != states.life(looked.told):
+                life, began = states.life(looked.told), self._host.monotonic()
+                good = states.health_since(looked.told, True)
+                since = good or states.moment(of(looked.told, "State", "StartedAt")) or self._host.wall()
+            elif self._host.monotonic() >= began + self._terms.stable_for:
+                self.result.status = str(of(looked.told, "State", "Status"))
+                return since
+            yield Timed(Pause(), min(POLL, max(0.05, self._terms.stable_for / 4)))
+        return None
+
+    def _record(self, type: str, plan: Plan, **more: Any) -> None:
+        result = self.result
+        incident = None if result.failed_at is None else "%s-%s" % (self.want.name, compact(result.failed_at))
+        data: Dict[str, Any] = {"container": self.want.name, "reason": str(plan.reason), "detail": plan.detail}
+        if type == "recover":
+            data = {"container": self.want.name, "failure_time": format_time(result.failed_at or 0.0)}
+        elif plan.action in COUNTED and type != "failure":
+            data["attempt"] = len(result.actions) + 1
+        self._around.record(type, self.want.name, incident, {**data, **more})
+
+
+def failed_at(told: Told, plan: Plan, now: float) -> float:
+    """Since when it is not what it should be: the end of its process, or the first bad answer of its own health check; else now."""
+    if plan.reason is Reason.CONTAINER_UNHEALTHY:
+        return min(now, states.health_since(told, False) or now)
+    if plan.reason is Reason.GONE and of(told, "State", "Status") != "paused":
+        return min(now, states.moment(of(told, "State", "FinishedAt")) or now)
+    return now
+
+
+__all__ = ["One", "Result", "Surroundings", "Terms", "failed_at"]

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands on a container engine: one list for all, and one request more for each container of which the list does not say enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+
+from .._actuators import container_state as states
+from .._actuators.base import Timed, Work
+from .._actuators.container import ContainerActuator, clock
+from .._actuators.container_engine import ContainerEngine
+from .._actuators.container_state import Told, of
+from .._core.containers import OWNER, Found, Labelled, Want
+from .._core.reasons import Reason
+from .._host import Outcome
+from .container_notes import Note
+
+LIST_WITHIN = 30.0
+ASK_WITHIN = 15.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One entry of the list."""
+
+    name: str
+    id: str
+    status: str
+    said: str
+    created: float
+    image: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def plainly_well(self) -> bool:
+        """Does the list alone say that it runs and that its own health check, where it has one, has passed?"""
+        return self.status == "running" and "(" not in self.said.replace("(healthy)", "")
+
+
+def listing(engine: ContainerEngine) -> Work[Union[Tuple[Listed, ...], Outcome]]:
+    """Every container of the engine, also those that do not run."""
+    outcome = yield Timed(engine.call("GET", "/containers/json", (("all", "1"),)), LIST_WITHIN)
+    if outcome.status != "ok":
+        return outcome
+    if not isinstance(outcome.data["body"], list):
+        return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's list of containers is no list")
+    return tuple(_listed(each) for each in outcome.data["body"])
+
+
+def _listed(told: Mapping[str, Any]) -> Listed:
+    # A container that others link to has a name for each of them, with more than one slash.
+    names = [str(name).lstrip("/") for name in told.get("Names") or () if str(name).lstrip("/").count("/") == 0]
+    identity = str(told.get("Id", ""))
+    return Listed(
+        names[0] if names else identity[:12],
+        identity,
+        str(told.get("State", "")),
+        str(told.get("Status", "")),
+        float(told.get("Created") or 0),
+        str(told.get("ImageID", "")),
+        dict(told.get("Labels") or {}),
+    )
+
+
+def selected(there: Iterable[Listed], selector: Mapping[str, Optional[str]]) -> List[str]:
+    """Names of the containers that bear every label of `selector` (value None: any); an empty selector selects nothing."""
+    if not selector:
+        return []
+    return sorted(
+        each.name for each in there if all(key in each.labels and value in (None, each.labels[key]) for key, value in selector.items())
+    )
+
+
+def labelled(there: Iterable[Listed]) -> List[Labelled]:
+    """Those that bear our label."""
+    return [Labelled(each.name, each.id, each.status, each.created, each.labels) for each in there if OWNER in each.labels]
+
+
+class Survey:
+    """Looks closely. Images are asked for once."""
+
+    def __init__(self, engine: ContainerEngine) -> None:
+        self.engine = engine
+        self._images: Dict[str, Optional[str]] = {}
+
+    def image(self, reference: str) -> Work[Optional[str]]:
+        """The id behind an image's name; None where the engine has none of that name, or cannot be asked."""
+        if reference not in self._images:
+            outcome = yield Timed(self.engine.call("GET", "/images/%s/json" % reference), ASK_WITHIN)
+            self._images[reference] = str(of(outcome.data["body"], "Id")) if outcome.status == "ok" else None
+        return self._images[reference]
+
+    def look(self, want: Want, note: Note, unhealthy: str = "") -> Work[Union[None, Outcome, Tuple[Found, Told]]]:
+        """What stands there of a container, None where nothing does; an Outcome says why that cannot be known."""
+        actuator = ContainerActuator(want.name, self.engine)
+        told = yield from actuator._inspect()
+        if isinstance(told, Outcome):
+            return None if told.reason is Reason.NO_SUCH_CONTAINER else told
+        story = yield from actuator._heard(told)
+        wanted = (yield from self.image(want.image)) if want.image is not None else None
+        return found_of(told, states.by_hand(told, story), wanted, note, unhealthy), told
+
+
+def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], note: Note, unhealthy: str = "") -> Found:
+    """What an inspection says, in the words of the decisions."""
+    now, status = clock().wall, str(of(told, "State", "Status"))
+    ended = states.moment(of(told, "State", "FinishedAt"))
+    if by_hand is None and status in ("exited", "stopped") and not of(told, "State", "Error"):
+        # As in the watchdog: in doubt nothing is started.
+        state, _detail, _again = states.stands(told, states.Story(), clock())
+        by_hand = state is states.State.STOPPED
+    policy = of(told, "HostConfig", "RestartPolicy") or {}
+    return Found(
+        name=states.name_of(told),
+        id=str(told["Id"]),
+        status=status,
+        health=states.health(told),
+        by_hand=by_hand,
+        error=states.describe(told),
+        pause=max(0.0, now - ended) if ended is not None and status in ("restarting", "removing") else 0.0,
+        restarts=int(told.get("RestartCount") or 0),
+        image=str(told.get("Image", "")),
+        wanted_image=wanted_image,
+        labels=dict(of(told, "Config", "Labels") or {}),
+        policy=(str(policy.get("Name") or "no"), int(policy.get("MaximumRetryCount") or 0)),
+        acted=len(note.actions),
+        kept=note.kept is not None and note.kept == states.life(told),
+        unhealthy=unhealthy,
+    )
+
+
+__all__ = ["Listed", "Survey", "found_of", "labelled", "listing", "selected"]
