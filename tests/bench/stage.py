@@ -231,6 +231,7 @@ __all__ = [
     "build_archive",
     "build_victim",
     "contract",
+    "distribution_python",
     "end_on_signals",
     "needed",
     "wait",

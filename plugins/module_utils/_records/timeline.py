@@ -37,6 +37,7 @@ from .segments import (
     segments,
 )
 
+_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PENDING = ".pending"
 
@@ -123,7 +124,7 @@ class Timeline:
                 self._open_lock()
             lock = self._lock
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, _AT_ONCE)
             except BlockingIOError:
                 lock_file(lock, os.path.join(self.directory, ".lock"), wait)
             try:
