@@ -57,8 +57,11 @@ def start_engine() -> bool:
         raise Impossible("no Docker Engine answers here, and only root may start one")
     if shutil.which("dockerd") is None:
         install("docker.io")
-    if shutil.which("dockerd") is None:
-        raise Unavailable("there is no dockerd, and apt-get could not install docker.io")
+    if shutil.which("docker") is None:
+        install("docker-cli")  # since Debian 13 a package of its own
+    for program in ("dockerd", "docker"):
+        if shutil.which(program) is None:
+            raise Unavailable("there is no %s, and apt-get could not install it" % program)
     log = open(ENGINE_LOG, "ab")
     engine = subprocess.Popen(["dockerd"], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
     log.close()

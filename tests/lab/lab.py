@@ -353,6 +353,8 @@ def _ready(rest: List[str]) -> int:
     started = start_engine()
     try:
         sweep()
+        if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+            install("openssh-client")
         for distribution in SUITES:
             image(distribution)
     except Unavailable:
