@@ -118,7 +118,8 @@ def _facts(services: tuple[Service, ...]) -> dict[str, Any]:
             rights.add("signal")
         roots = set() if service.release is None else {service.release.root}
         paths |= pidfiles | roots
-        if pidfiles or roots or (service.fallback is not None and service.fallback.kind == "haproxy"):
+        fallbacks = (service.fallback, *(each.fallback for each in service.dependencies))
+        if pidfiles or roots or any(each is not None and each.kind == "haproxy" for each in fallbacks):
             rights.add("files")
     return {"services": [service.name for service in services], "notes": notes, "paths": sorted(paths), "rights": sorted(rights)}
 
