@@ -289,4 +289,23 @@ def check_place(root: object, project: object, what: str = "deployment") -> None
     problems.refuse(what)
 
 
-__all__ = ["Build", "Request", "Restart", "Route", "Shared", "Source", "check_place", "identifier", "parse_request", "project_name"]
+def check_release(name: object, path: str, what: str = "deployment") -> None:
+    """Is this the name of a release? Raises `ContractError`."""
+    problems = Problems()
+    identifier(name, path, problems)
+    problems.refuse(what)
+
+
+__all__ = [
+    "Build",
+    "Request",
+    "Restart",
+    "Route",
+    "Shared",
+    "Source",
+    "check_place",
+    "check_release",
+    "identifier",
+    "parse_request",
+    "project_name",
+]

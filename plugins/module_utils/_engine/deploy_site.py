@@ -17,7 +17,7 @@ from .._actuators.base import Actuator
 from .._actuators.release import Project
 from .._core.deployment_request import Request
 from .._core.errors import ContractError, LeaseHeld, SelfhealError
-from .._core.model import ContainerResource, ProcessResource, Resource, Service, UnitResource, WatchdogConfig
+from .._core.model import Resource, Service, UnitResource, WatchdogConfig
 from .._host import Host
 from .._records.buffer import Recorder
 from .._records.files import Owner, boot_id
@@ -155,22 +155,4 @@ class DeploySite:
         return actuator_for(service, self.config.run_dir, self.config.state_dir, boot_id())
 
 
-def resource_data(resource: Resource) -> Dict[str, Any]:
-    """A resource as plain data, for the process that acts on it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(resource).items()}
-
-
-def resource_from(data: Mapping[str, Any]) -> Resource:
-    """The resource that `resource_data` was given. Raises KeyError, TypeError, ValueError."""
-    given = {key: value for key, value in data.items() if key != "kind"}
-    if data["kind"] == "unit":
-        return UnitResource(**given)
-    if data["kind"] == "container":
-        return ContainerResource(**given)
-    if data["kind"] != "process":
-        raise ValueError("%r is no kind of resource" % (data["kind"],))
-    given["argv"] = tuple(given["argv"])
-    return ProcessResource(**given)
-
-
-__all__ = ["DeploySite", "Forbidden", "LEASE_SECONDS", "Under", "resource_data", "resource_from"]
+__all__ = ["DeploySite", "Forbidden", "LEASE_SECONDS", "Under"]

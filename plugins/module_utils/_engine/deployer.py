@@ -9,6 +9,7 @@ that dies anywhere leaves a journal from which `resume` goes on, or which the ne
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any, List, Mapping, Optional, Tuple
 
@@ -376,4 +377,14 @@ def _hint(entry: Deployment) -> str:
     return "" if entry.over else ", or take it up again with deployment_resume"
 
 
-__all__ = ["Deployer", "Told"]
+def projects_of(root: str) -> List[str]:
+    """Every directory below `root` that was deployed to, no links. Raises Refused where it cannot be listed."""
+    try:
+        with os.scandir(root) as entries:
+            found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise Refused(Reason.FILES_MISSING, "Listing the projects in %s: %s" % (root, words_of(error))) from error
+    return sorted(name for name in found if os.path.isdir(os.path.join(root, name, ".selfheal", "deployments")))
+
+
+__all__ = ["Deployer", "Told", "projects_of"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 from .._core.errors import SelfhealError
 from .._core.model import WatchdogConfig
@@ -82,7 +82,7 @@ def _incident(site: DeploySite, service: str) -> Optional[str]:
 
 def answer(ended: Told) -> str:
     """One line of JSON: what the healer reads."""
-    shown = {"outcome": ended.outcome, "reason": ended.reason, "detail": ended.detail, "before": ended.before, "after": ended.after}
+    shown: Dict[str, Any] = {"outcome": ended.outcome, "reason": ended.reason, "detail": ended.detail, "before": ended.before, "after": ended.after}
     shown["deployment"] = ended.entry.id if ended.entry is not None else None
     shown["warnings"] = list(ended.warnings)
     return json.dumps(shown)

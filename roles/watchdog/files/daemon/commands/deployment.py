@@ -89,12 +89,12 @@ def _list(args: argparse.Namespace, site: DeploySite) -> int:
             output.complain(warning)
         found += [(entry, entry.release == current) for entry in entries]
     if args.json:
-        output.emit({"deployments": [{**shown(entry), "current": current} for entry, current in found]})
+        output.emit({"deployments": [{**shown(entry), "current": serves} for entry, serves in found]})
         return exits.FINE
     rows = []
-    for entry, current in found:
+    for entry, serves in found:
         word = entry.standing.word if entry.standing is not None else entry.failure.reason if entry.failure is not None else "-"
-        rows.append([entry.project, entry.id, entry.kind, str(entry.phase), word, entry.activated_at or "-", "current" if current else ""])
+        rows.append([entry.project, entry.id, entry.kind, str(entry.phase), word, entry.activated_at or "-", "current" if serves else ""])
     output.table(["project", "deployment", "kind", "phase", "standing", "active since", ""], rows)
     return exits.FINE
 
