@@ -145,7 +145,7 @@ def test_runs_out_of_memory(docked: DockBed) -> None:
 
 
 def test_crash_loop(docked: DockBed) -> None:
-    """C05 C07 the policy's own restarts come first; once its pauses have grown, every attempt is one restart, and then a person is told."""
+    """C05 C07 the policy's own restarts come first; once its pauses have grown, every attempt is one restart; then a person is told."""
     web = docked.container("web", "--restart", "always", command="[ -e /tmp/crash ] && exit 3; exec sleep 1000", probe="process")
     web["ladder"] = [{"rung": "restart", "attempts": 2, "timeout": 5}]
     docked.watch(web)
@@ -153,7 +153,8 @@ def test_crash_loop(docked: DockBed) -> None:
     kill_main(docked, "web")
     page = docked.event("page", within=150)
     assert page["data"]["reason"] in ("ladder_exhausted", "flapping")
-    assert [1, 2][: len(docked.events("start", "restart"))] == [event["data"]["attempt"] for event in docked.events("start", "restart")]
+    attempts = [event["data"]["attempt"] for event in docked.events("start", "restart")]
+    assert attempts in ([1], [1, 2])
     assert 1 == len(docked.events("failure")), docked.story()
     assert docked.told("web")["RestartCount"] >= 1
 

@@ -19,6 +19,7 @@ from .. import _proc
 from .._core.reasons import Reason
 from .._host import Machine, Outcome, Step
 from .._proc import Gone, Pause
+from .._records.files import read_file
 from . import container_state as states
 from .base import Actuator, Instance, Presence, State, Timed, Work
 from .container_engine import ContainerEngine
@@ -31,6 +32,7 @@ _LATE = 2.0
 """For so long an engine may call a container running whose process is gone."""
 _LATE_POLL = 0.01
 _LOG_BEFORE = 20.0
+_NOTE_LIMIT = 4 * 1024 * 1024
 _SAME_END = 2.0
 """The event of a death and its time on record lie no further apart."""
 
@@ -102,7 +104,7 @@ class ContainerActuator(Actuator):
         return told
 
     def _heard(self, told: Told) -> Work[Story]:
-        """What events told of this life; for one that has ended unheard, what the engine's own log of events still knows."""
+        """What events told of this life; for one that has ended unheard, what the engine has on record of it, or its log still knows."""
         identity = str(told["Id"])
         story = self.engine.story(identity)
         ended = states.moment(of(told, "State", "FinishedAt"))
@@ -111,6 +113,9 @@ class ContainerActuator(Actuator):
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
         if story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END:
             return story
+        noted = manually_stopped(told) if self.engine.local is not False else None
+        if noted is not None:
+            return Story(died_at=ended, stopped=noted)
         story = Story()
         names = {"type": ["container"], "container": [identity], "event": ["start", "kill", "die", "stop", "oom"]}
         since, until = ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time())
@@ -220,6 +225,24 @@ class ContainerActuator(Actuator):
         if after["Id"] != before["Id"]:
             return Outcome("unknown", Reason.LEASE_HELD, "%s: somebody made it anew meanwhile" % said)
         return Outcome("ok", None, said, {"pid": int(of(after, "State", "Pid") or 0)})
+
+
+def manually_stopped(told: Told) -> Optional[bool]:
+    """Docker's own note, beside the container's files, of whether somebody stopped or killed it since it last started; its restart policies
+    go by that. None where there is no such note that we may read: another host's engine, another user, Podman.
+
+    Its interface does not tell, and it forgets events after the last 256. Source: moby, container.HasBeenManuallyStopped in config.v2.json.
+    """
+    folder, _slash, last = str(told.get("HostnamePath") or "").rpartition("/")
+    if last != "hostname" or not folder.endswith("/" + str(told["Id"])):
+        return None
+    try:
+        noted = json.loads(read_file(folder + "/config.v2.json", _NOTE_LIMIT))
+        same = of(noted, "State", "FinishedAt") == of(told, "State", "FinishedAt")
+    except (OSError, ValueError):
+        return None
+    found = noted.get("HasBeenManuallyStopped")
+    return found if same and isinstance(found, bool) else None
 
 
 def _lines(body: Any) -> List[Dict[str, Any]]:

@@ -29,9 +29,10 @@ class Note(NamedTuple):
 
 
 class Notes:
-    """``<directory>/<name>.json``, one for each container; `reset` is told of a file that could not be understood."""
+    """``<directory>/<name>.json``, one for each container; `reset` is told of a file that could not be understood
+    and was set aside; without it, in check mode, it stays where it is."""
 
-    def __init__(self, directory: str, wall: Callable[[], float], reset: Callable[[str, str, str], None]) -> None:
+    def __init__(self, directory: str, wall: Callable[[], float], reset: Optional[Callable[[str, str, str], None]]) -> None:
         self._directory = directory
         self._wall = wall
         self._reset = reset
@@ -50,7 +51,8 @@ class Notes:
         except FileNotFoundError:
             return Note([])
         except (ValueError, KeyError, TypeError) as error:
-            self._reset(name, set_aside(path, "broken", compact(now)), "%s: %s" % (type(error).__name__, error))
+            if self._reset is not None:
+                self._reset(name, set_aside(path, "broken", compact(now)), "%s: %s" % (type(error).__name__, error))
             return Note([])
         # A clock that was set back leaves actions in the future; they count as if they were just done.
         return Note([min(at, now) for at in actions if now - at < BUDGET_PERIOD], None if kept is None else str(kept))
