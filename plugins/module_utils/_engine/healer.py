@@ -149,7 +149,6 @@ class Healer(Standing):
             unseen=here is State.UNKNOWN and self.instance is None,
             pending=here in (State.STARTING, State.STOPPING) or self._job is not None or self.presence.pending,
             observed=self.watch.observed,
-            asked_since=self.watch.asked_since,
             watched_since=self.watch.begun,
             hold=held.text if held is not None else None,
             hold_until=held.until if held is not None else None,
