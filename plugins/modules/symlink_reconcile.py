@@ -332,8 +332,9 @@ def reconcile(module: Any) -> Report:
         "changed": any(one.done for one in results),
         "results": [one.as_data(module.check_mode, policy.webroot is not None) for one in results],
         "summary": summarise(results),
-        "diff": diff_of(results),
     }
+    if module._diff:
+        result["diff"] = diff_of(results)
     return Report(result, failure_of(results), [*warnings, *reconciler.warnings])
 
 

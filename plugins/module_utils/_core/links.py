@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterable, List, Optional, Sequence, Tuple
+from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .deployment import OVER, SWITCHED, Deployment, Phase
 from .reasons import Reason
@@ -61,7 +61,27 @@ class Verdict:
     reason: Optional[Reason] = None
 
 
-def preferred(entries: Iterable[Deployment]) -> List[str]:
+class Word(NamedTuple):
+    """What is held of a release, as in `deployment.Standing`."""
+
+    word: str
+
+
+class Glance(NamedTuple):
+    """As much of a `Deployment` as tells what is current, at a tenth of its price: there may be tens of thousands."""
+
+    id: str
+    kind: str
+    release: str
+    phase: Phase
+    activated_at: Optional[str]
+    standing: Optional[Word]
+
+
+Entry = Union[Deployment, Glance]
+
+
+def preferred(entries: Iterable[Entry]) -> List[str]:
     """Releases that may be current by the journal, the newest activation first: good ones, by `activated_at`, never by name.
 
     A rollback activates its release anew, so who went back on purpose stays there.
@@ -73,7 +93,7 @@ def preferred(entries: Iterable[Deployment]) -> List[str]:
     return list(dict.fromkeys(entry.release for entry in acts if word.get(entry.release) == "good"))
 
 
-def unfinished(entries: Iterable[Deployment]) -> Tuple[str, ...]:
+def unfinished(entries: Iterable[Entry]) -> Tuple[str, ...]:
     """Releases that a deployment which is not over may have made current."""
     return tuple(entry.release for entry in entries if entry.phase not in OVER and entry.phase in SWITCHED)
 
@@ -144,10 +164,13 @@ def judge_webroot(found: Found, path: str, public: bool, on_obstruction: str) ->
 __all__ = [
     "ACTIVE_BY",
     "ENFORCE",
+    "Entry",
     "Found",
+    "Glance",
     "ON_OBSTRUCTION",
     "Verdict",
     "Wanted",
+    "Word",
     "by_name",
     "judge",
     "judge_webroot",

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .._actuators.links import LinkRefused, Standing, Unsafe, check_name, open_directory, opened, read_at
-from .._core.deployment import Deployment
-from .._core.links import Found, Verdict, Wanted, by_name, judge, judge_webroot, preferred, unfinished
+from .._core.links import Entry, Found, Verdict, Wanted, by_name, judge, judge_webroot, preferred, unfinished
 from .._core.reasons import Reason
 from .._records.files import cause
 from .._records.glance import Garbled, glance, mark
 
-JOURNALS = ".selfheal/deployments"
+_OWN, _JOURNALS = ".selfheal", "deployments"
+JOURNALS = "%s/%s" % (_OWN, _JOURNALS)
 MARKER = ".active"
 _SETTLED = 2.0
-_OWN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,11 @@ class Surveyor:
         except LinkRefused as error:
             return Look(project, do="fail", reason=Reason.NO_SUCH_PROJECT, trouble=str(error))
         try:
-            if read_at(self.descriptor, project).kind == "link":
-                return Look(project, do="skip", reason=Reason.PROJECT_IS_LINK)
-            with opened(project, self.descriptor, os.path.join(self.root, project)) as descriptor:
+            descriptor = open_directory(project, self.descriptor, "%s/%s" % (self.root, project))
+            try:
                 return self._look(project, descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             where = os.path.join(self.root, project)
             return Look(project, do="fail", reason=Reason.NO_SUCH_PROJECT, trouble="there is no directory %s" % where)
@@ -152,6 +152,8 @@ class Surveyor:
             where = os.path.join(self.root, project, JOURNALS)
             return Look(project, do="fail", reason=Reason.GARBLED, trouble=words % (where, error))
         except LinkRefused as error:
+            if read_at(self.descriptor, project).kind == "link":
+                return Look(project, do="skip", reason=Reason.PROJECT_IS_LINK)
             reason = Reason.UNSAFE_DIRECTORY if isinstance(error, Unsafe) else Reason.OBSTRUCTED
             return Look(project, do="fail", reason=reason, trouble=str(error))
         except OSError as error:
@@ -187,7 +189,7 @@ class Surveyor:
     def _wanted(self, look: Look, descriptor: int, where: str) -> Wanted:
         folder = self.policy.deployments_dir
         try:
-            deployments = open_directory(folder, descriptor, os.path.join(where, folder))
+            deployments = open_directory(folder, descriptor, "%s/%s" % (where, folder))
         except FileNotFoundError:
             return Wanted(None, "", False, known=False)
         try:
@@ -202,7 +204,7 @@ class Surveyor:
         newest = names[0] if names else None
         return Wanted(newest, self._text(newest), self.policy.enforce == "newest", known)
 
-    def _by_journal(self, entries: List[Deployment], deployments: int) -> Wanted:
+    def _by_journal(self, entries: Sequence[Entry], deployments: int) -> Wanted:
         order = preferred(entries)
         newest = next((release for release in order if _is_directory(deployments, release)), None)
         return Wanted(newest, self._text(newest), True, True, bool(order) and newest is None, unfinished(entries))
@@ -210,21 +212,24 @@ class Surveyor:
     def _text(self, release: Optional[str]) -> str:
         return "" if release is None else "%s/%s" % (self.policy.deployments_dir, release)
 
-    def _entries(self, look: Look, descriptor: int) -> List[Deployment]:
+    def _entries(self, look: Look, descriptor: int) -> Sequence[Entry]:
         """What the journals say. They are for their owner alone to write, so anyone may not have been there before."""
         try:
-            own = open_directory(JOURNALS.partition("/")[0], descriptor)
+            own = open_directory(_OWN, descriptor, "%s/%s/%s" % (self.root, look.project, _OWN))
         except FileNotFoundError:
             return []
         try:
-            with opened(JOURNALS.partition("/")[2], own) as journals:
-                seen = mark(journals)
-                look.seen = seen if time.time() - seen[1] / 1e9 > _SETTLED else None
-                return glance(journals)
+            journals = open_directory(_JOURNALS, own, "%s/%s/%s" % (self.root, look.project, JOURNALS))
         except FileNotFoundError:
             return []
         finally:
             os.close(own)
+        try:
+            seen = mark(journals)
+            look.seen = seen if time.time() - seen[1] / 1e9 > _SETTLED else None
+            return glance(journals)
+        finally:
+            os.close(journals)
 
     # -- what is
 

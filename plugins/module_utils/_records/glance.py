@@ -10,24 +10,26 @@ import os
 import stat
 from typing import Any, List, Optional, Tuple
 
-from .._core.deployment import KINDS, STANDINGS, Deployment, Phase, Standing, valid_id
+from .._core.deployment import KINDS, STANDINGS, Phase, valid_id
+from .._core.links import Glance, Word
 from .journal import SCHEMA
 
 _LIMIT = 8 << 20
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _PHASES = {phase.value: phase for phase in Phase}
+_WORDS = {word: Word(word) for word in STANDINGS}
 
 
 class Garbled(ValueError):
     """A journal cannot be understood; names it."""
 
 
-def glance(directory: int) -> List[Deployment]:
-    """The deployments whose journals lie in the open directory, with the fields that tell what is current; the others are empty.
+def glance(directory: int) -> List[Glance]:
+    """The deployments whose journals lie in the open directory.
 
     Raises Garbled naming the first that cannot be understood, OSError.
     """
-    entries: List[Deployment] = []
+    entries: List[Glance] = []
     names = os.listdir(directory)
     for name in names:
         if not name.endswith(".json") or name.startswith(".") or not valid_id(name[:-5]):
@@ -58,32 +60,13 @@ def _read(directory: int, name: str) -> Optional[bytes]:
         os.close(descriptor)
 
 
-def _entry(identity: str, data: Any) -> Deployment:
+def _entry(identity: str, data: Any) -> Glance:
     if not isinstance(data, dict) or data["schema"] != SCHEMA or data["id"] != identity:
         raise ValueError("it is no journal of schema %d with that id" % SCHEMA)
     kind, release, activated, standing = data["kind"], data["release"], data["activated_at"], data["standing"]
     if kind not in KINDS or not valid_id(release) or not (activated is None or isinstance(activated, str)):
         raise ValueError("kind, release and activated_at are %.40r, %.40r, %.40r" % (kind, release, activated))
-    return Deployment(
-        id=identity,
-        project="",
-        kind=kind,
-        release=release,
-        started_at="",
-        phase_updated_at="",
-        phase=_PHASES[data["phase"]],
-        activated_at=activated,
-        standing=_standing(standing),
-    )
-
-
-def _standing(data: Any) -> Optional[Standing]:
-    if data is None:
-        return None
-    word, reason, at = data["word"], data["reason"], data["at"]
-    if word not in STANDINGS:
-        raise ValueError("standing is %.40r" % (word,))
-    return Standing(word, str(reason), str(at))
+    return Glance(identity, kind, release, _PHASES[data["phase"]], activated, None if standing is None else _WORDS[standing["word"]])
 
 
 def mark(directory: int) -> Tuple[int, int]:

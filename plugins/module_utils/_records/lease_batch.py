@@ -58,12 +58,15 @@ class ManyLeases(LeaseSet):
         owner = Owner.current()
         batch = Batch(self)
         make_directory(self.directory)
+        token = os.urandom(16).hex()
+        temporary = temporary_name(os.path.join(self.directory, "batch"))
+        now = self._clock()
+        end = _end(now, seconds)
         try:
-            for name in sorted(set(names)):
-                now = self._clock()
-                info = LeaseInfo(name, owner, holder, purpose, now, _end(now, seconds), False, os.urandom(16).hex())
+            for number, name in enumerate(sorted(set(names))):
+                info = LeaseInfo(name, owner, holder, purpose, now, end, False, "%s-%d" % (token, number))
                 mine = _Mine(self._path(name), _dump(info))
-                if self._link(mine):
+                if self._link(mine, temporary):
                     batch.own(mine)
                     continue
                 try:
@@ -78,8 +81,8 @@ class ManyLeases(LeaseSet):
             raise
         return batch
 
-    def _link(self, mine: _Mine) -> bool:
-        temporary = temporary_name(mine.path)
+    @staticmethod
+    def _link(mine: _Mine, temporary: str) -> bool:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             try:

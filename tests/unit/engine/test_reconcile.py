@@ -289,7 +289,7 @@ SERVICE = {
 
 @pytest.mark.parametrize("what", ["host", "button", "service", "project"])
 def test_holds_are_obeyed(site: Site, what: str) -> None:
-    """Of the host, the red button, a service that is released from the project, or the project's own name; what is right is verified."""
+    """Of the host, the red button, a service released from the project, or the project's own name; what is right is verified."""
     site.project("web", "1", active="1")
     site.project("fine", "1", active="1", current="deployments/1")
     services = parse_services([{**SERVICE, "release": {"root": str(site.root), "project": "web"}}])
