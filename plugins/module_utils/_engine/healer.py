@@ -73,7 +73,7 @@ class Healer(Standing):
         self._saved: Tuple[Optional[float], Optional[bool]] = (None, self.watch.verdict.started)
         self._deferred = False
         self._unsaved = False
-        self._degraded = False
+        self._degraded = self._foretold = False
         self._cut_off = False
         self._keeper = Keeper(service, host, records, source)
         self.around = Surroundings(self, host, wiring or Wiring(), self._say)
@@ -232,10 +232,11 @@ class Healer(Standing):
             shown = published(self.memory, facts)
             if shown is not health.State.NOT_READY or facts.verdict.unready is not None:
                 self.memory = noticed(self.memory, shown, now)
-            if (shown is health.State.DEGRADED) is not self._degraded:
-                self._degraded = not self._degraded
-                if self._degraded:
-                    self._say("degrade", self.watch.slowness())
+            slow = shown is health.State.DEGRADED
+            foretold = slow and self.watch.foretold
+            if slow and (not self._degraded or (self._foretold and not foretold)):
+                self._say("degrade", self.watch.slowness())
+            self._degraded, self._foretold = slow, foretold
 
     def _do(self, decision: Decision, facts: Facts, now: float) -> None:
         if decision.do in BEGINNINGS and (not self._permit.take(now) or self._overtaken()):

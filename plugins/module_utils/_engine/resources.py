@@ -116,8 +116,6 @@ def not_acted_on(service: Service) -> List[str]:
     for rung in service.ladder:
         if rung.rung in ("redeploy", "rollback") and rung.command is None and rung.http is None and service.release is None:
             found.append("ladder: %s needs a release, a command or an http call in this version; it is passed over" % rung.rung)
-    if service.slow.predict:
-        found.append("slow.predict: trends are not watched by this version")
     return found
 
 

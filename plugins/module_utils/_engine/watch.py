@@ -20,6 +20,7 @@ from .._core.incident import Incident, Phase
 from .._core.model import Probe, Service
 from .._core.reasons import Reason
 from .._core.times import format_time
+from .._core.trend import Trend
 from .._host import Handle, Host, Step
 from .network import NetworkWatch, on_this_host
 
@@ -79,6 +80,9 @@ class Watch:
         self._network = network
         self._distant = frozenset(p.name for p in service.probes if network is not None and not on_this_host(p.target))
         self._held_back: Dict[str, Observation] = {}
+        self._trends = {
+            p.name: Trend(self._after, service.slow.window) for p in service.probes if service.slow.predict and p.role != "startup"
+        }
 
     def begin(self, now: float, since: float, fresh: bool, delay: float = 0.0) -> None:
         """Watch an instance that really started at `since`. fresh: it is a new one, so that every counter starts afresh.
@@ -91,6 +95,8 @@ class Watch:
         self._since = since
         if fresh:
             self.health = healths.renewed(self.service, self.health) if self.ours else healths.initial(self.service)
+            for trend in self._trends.values():
+                trend.clear()
             self._judge()
         self.ours = False
         for name, probe in self._probes.items():
@@ -158,10 +164,22 @@ class Watch:
         if do in (Do.OPEN, Do.OBSERVE, Do.RELAPSE):
             self.press(now)
 
+    @property
+    def foretold(self) -> bool:
+        """Is it degraded only because it soon will be?"""
+        return self.verdict.state is healths.State.DEGRADED and not any(health.degraded for health in self.health.values())
+
     def slowness(self) -> Dict[str, Any]:
-        """Which probes answer slowly, for a record."""
-        slow = {name: round(self.tally[name].latency * 1000) for name, health in self.health.items() if health.degraded}
-        return {"reason": "slow", "after_ms": round(self._after * 1000), "latency_ms": slow}
+        """Which probes answer slowly, or soon will, for a record."""
+        slow = [name for name, health in self.health.items() if health.degraded]
+        coming = {name: trend.forecast for name, trend in self._trends.items() if trend.forecast is not None}
+        told = {name: round(self.tally[name].latency * 1000) for name in slow or coming}
+        data: Dict[str, Any] = {"reason": "slow", "after_ms": round(self._after * 1000), "latency_ms": told}
+        if not slow and coming:
+            data["predicted"] = True
+            data["in_seconds"] = round(min(each.seconds for each in coming.values()))
+            data["slope_ms_per_minute"] = {name: round(each.slope * 60000, 3) for name, each in coming.items()}
+        return data
 
     def answers(self, offset: float) -> List[Dict[str, Any]]:
         """What each probe answered last, as plain data. `offset`: wall clock minus monotonic clock."""
@@ -221,7 +239,8 @@ class Watch:
         if not self.observed and seen.status != "unknown":
             self.observed = True
             self.news = True
-        if after is not before:
+        foretold = self._foretell(seen)
+        if after is not before or foretold:
             self.health[name] = after
             started = self.verdict.started
             self._judge()
@@ -231,6 +250,14 @@ class Watch:
         if self._wanted(probe):
             self._next[name] = self._following(probe, seen, after)
         self._rewake()
+
+    def _foretell(self, seen: Observation) -> bool:
+        """Has what its latencies foretell changed? While it is asked closely nothing is foretold: an incident is no time to look ahead."""
+        trend = self._trends.get(seen.probe)
+        if trend is None or seen.status not in ("ok", "slow") or seen.ended < self.close_until:
+            return False
+        before = trend.forecast
+        return (trend.add(seen.ended, seen.ended - seen.started) is None) is not (before is None)
 
     def _observation(self, name: str, handle: Handle) -> Observation:
         outcome, ended = handle.outcome, handle.ended
@@ -254,7 +281,10 @@ class Watch:
             tally.unknown += 1
 
     def _judge(self) -> None:
-        self.verdict = healths.judge(self.service, self.health)
+        verdict = healths.judge(self.service, self.health)
+        if verdict.state is healths.State.HEALTHY and any(trend.forecast is not None for trend in self._trends.values()):
+            verdict = replace(verdict, state=healths.State.DEGRADED)
+        self.verdict = verdict
         self.news = True
 
     def _wanted(self, probe: Probe) -> bool:
