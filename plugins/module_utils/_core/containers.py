@@ -119,6 +119,8 @@ def _started(want: Want, found: Found, rules: Rules) -> Plan:
     stands = _BY_STATUS.get(found.status, _strange)(want, found)
     if stands.action == "recreate" and rules.recreate == "never":
         return Plan("none", Reason.UNSUPPORTED, "%s; only making it anew helps, and recreate is never" % stands.detail, True)
+    if stands is FINE and want.image is not None and found.wanted_image is None and rules.recreate == "drifted":
+        return Plan("none", Reason.IMAGE_MISSING, "image %s is not on this engine; pull or load it first" % want.image, True)
     if stands.action in ("none", "start", "restart") and not stands.blocked:
         drift = drifted(want, found)
         if drift and rules.recreate == "drifted":

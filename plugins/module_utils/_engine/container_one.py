@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
@@ -27,10 +28,14 @@ from .container_survey import Listed, Survey
 POLL = 0.5
 RESTS = (1.0, 30.0)
 """Seconds before the second action on one container, doubled with each up to the last."""
+STARTS_WITHIN = 10.0
+"""So long after an action the probe of the task may be silent: what starts does not answer yet."""
 COUNTED = ("start", "restart", "unpause", "recreate")
 EVENTS = {"unpause": "start", "keep": "blocked", "stop": "note", "update": "note", "remove": "container_remove"}
-FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED)
+FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED, Reason.IMAGE_MISSING)
 """Nothing is done for these reasons, and a person has to."""
+UNTOUCHED = (Reason.NAME_CONFLICT, Reason.IMAGE_MISSING, Reason.UNSUPPORTED)
+"""An action that failed for these has changed nothing."""
 
 
 @dataclass
@@ -135,6 +140,7 @@ class One:
         self._end = end
         self._deeds = Deeds(survey.engine, want)
         self._ours = False
+        self._acted_at = -math.inf
 
     def work(self, there: Mapping[str, Listed]) -> Work[None]:
         """there: every container of the engine, by name."""
@@ -161,6 +167,8 @@ class One:
         plan = looked.plan
         if plan.action == "none":
             return (yield from self._rest(looked))
+        if self._deeds.made_anew and plan.action in COUNTED:
+            return (yield from self._relapsed())
         if self._terms.dry:
             self.result.end("planned", plan.reason, plan.detail, plan.action)
             return False
@@ -170,7 +178,11 @@ class One:
             self.result.end("failed", Reason.WAIT_OVER, "time was over before %s: %s" % (plan.action, plan.detail))
             return False
         outcome = yield from self._act(looked)
+        self._acted_at = self._host.monotonic()
         if outcome.status != "ok":
+            if outcome.reason in UNTOUCHED:
+                self.result.actions.pop()
+                self.result.action = "none"
             self.result.end("failed", outcome.reason, outcome.detail)
             return False
         if plan.action == "keep":
@@ -187,6 +199,8 @@ class One:
         if isinstance(looked, Outcome):
             return looked
         found, told = (None, {}) if looked is None else looked
+        if unhealthy and self._host.monotonic() < self._acted_at + STARTS_WITHIN and found is not None and found.status == "running":
+            return Look(found, told, Plan("none", Reason.NOT_STARTED, "it does not answer yet: %s" % unhealthy, wait=True))
         return Look(found, told, core.plan(self.want, found, self._terms.rules))
 
     def _asked(self) -> Work[str]:

@@ -87,10 +87,13 @@ class Survey:
         self._images: Dict[str, Optional[str]] = {}
 
     def image(self, reference: str) -> Work[Optional[str]]:
-        """The id behind an image's name; None where the engine has none of that name, or cannot be asked."""
+        """The id behind an image's name; None where the engine has none of that name, empty where it does not say."""
         if reference not in self._images:
             outcome = yield Timed(self.engine.call("GET", "/images/%s/json" % reference), ASK_WITHIN)
-            self._images[reference] = str(of(outcome.data["body"], "Id")) if outcome.status == "ok" else None
+            if outcome.status == "ok":
+                self._images[reference] = str(of(outcome.data["body"], "Id") or "")
+            else:
+                self._images[reference] = None if outcome.reason is Reason.NO_SUCH_CONTAINER else ""
         return self._images[reference]
 
     def look(self, want: Want, note: Note, unhealthy: str = "") -> Work[Union[None, Outcome, Tuple[Found, Told]]]:
@@ -123,7 +126,7 @@ def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], n
         pause=max(0.0, now - ended) if ended is not None and status in ("restarting", "removing") else 0.0,
         restarts=int(told.get("RestartCount") or 0),
         image=str(told.get("Image", "")),
-        wanted_image=wanted_image,
+        wanted_image=wanted_image if wanted_image != "" else str(told.get("Image", "")),
         labels=dict(of(told, "Config", "Labels") or {}),
         policy=(str(policy.get("Name") or "no"), int(policy.get("MaximumRetryCount") or 0)),
         acted=len(note.actions),
