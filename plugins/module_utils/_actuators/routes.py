@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from .._core.deployment_request import Route
 from .._core.errors import SelfhealError
 from .._host import Outcome
-from .._records.files import cause, read_file, remove, replace_file, sync_directory, temporary_name, write_new
+from .._records.files import cause, process_start_time, read_file, remove, replace_file, sync_directory, temporary_name, write_new
 from .._transient import OperatorCommand
 from .base import Timed, Work
 
@@ -75,6 +75,7 @@ def recall(place: str) -> Optional[Dict[str, Any]]:
 
 def put(wanted: Sequence[Route]) -> Work[List[Dict[str, Any]]]:
     """Write, validate and reload. Returns what proves it. Raises RouteFailed; whoever called puts back what was there."""
+    sweep(wanted)
     proof = []
     changed = []
     for route in wanted:
@@ -95,33 +96,61 @@ def put(wanted: Sequence[Route]) -> Work[List[Dict[str, Any]]]:
 
 
 def put_back(place: str, wanted: Sequence[Route]) -> Work[List[str]]:
-    """Let every route be as it was, and reload. Returns what could not be done, in words; the rest was."""
+    """Let every route be as it was, and reload. Returns which reloads failed, in words.
+
+    Raises RouteFailed when a file could not be put back; all the others were.
+    """
     before = recall(place)
     problems: List[str] = []
     touched: List[Route] = []
     for route in wanted if before is not None else ():
-        kept = (before or {}).get(route.path)
         try:
-            if _content(look(route.path)) == _content(kept):
-                continue
-            touched.append(route)
-            if kept is None:
-                remove(route.path)
-                sync_directory(os.path.dirname(route.path))
-            else:
-                _write(route.path, _content(kept) or b"", kept)
+            if _restore(route.path, (before or {}).get(route.path)):
+                touched.append(route)
         except (SelfhealError, OSError) as error:
             problems.append("putting back %s: %s" % (route.path, error))
+    failed = list(problems)
     for route in _reloads(touched):
         outcome: Outcome = yield Timed(OperatorCommand(route.reload, route.timeout), route.timeout + GRACE)
         if outcome.status != "ok":
             problems.append("reloading after %s was put back: %s" % (route.path, outcome.detail))
+    if failed:
+        raise RouteFailed("; ".join(problems))
+    if before is not None:
+        sweep(wanted)
     return problems
+
+
+def _restore(path: str, kept: Optional[Dict[str, Any]]) -> bool:
+    """Let one file be as it was; was anything to be done? Raises RouteFailed, OSError."""
+    if _content(look(path)) == _content(kept):
+        return False
+    if kept is None:
+        remove(path)
+        sync_directory(os.path.dirname(path))
+    else:
+        _write(path, _content(kept) or b"", kept)
+    return True
 
 
 def _reloads(routes: Sequence[Route]) -> List[Route]:
     """One route for each way of reloading: what two routes reload alike is reloaded once, when both are in place."""
     return list({route.reload: route for route in routes if route.reload}.values())
+
+
+def sweep(wanted: Sequence[Route]) -> None:
+    """Remove the unfinished files of those who died while they wrote one of these routes. Raises RouteFailed."""
+    for route in wanted:
+        folder, name = os.path.split(route.path)
+        mark = ".%s." % name[:120]
+        try:
+            for found in os.listdir(folder):
+                parts = found[len(mark) : -4].split("-")
+                ours = found.startswith(mark) and found.endswith(".tmp") and len(parts) == 3 and all(part.isdigit() for part in parts)
+                if ours and process_start_time(int(parts[0])) != int(parts[1]):
+                    remove(os.path.join(folder, found))
+        except OSError as error:
+            raise RouteFailed("Clearing up beside the route %s: %s" % (route.path, cause(error))) from error
 
 
 def _content(kept: Optional[Dict[str, Any]]) -> Optional[bytes]:
@@ -166,4 +195,4 @@ def _command(argv: Tuple[str, ...], route: Route, doing: str) -> Work[None]:
         raise RouteFailed(("%s the route %s with %s: %s. %s" % (doing, route.path, argv[0], outcome.detail, written[-300:])).strip())
 
 
-__all__ = ["RouteFailed", "digest", "look", "put", "put_back", "recall", "remember"]
+__all__ = ["RouteFailed", "digest", "look", "put", "put_back", "recall", "remember", "sweep"]

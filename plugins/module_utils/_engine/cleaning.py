@@ -39,7 +39,7 @@ def condemn(journal: Journal, release: str, wall: float) -> None:
 def clean(run: Run) -> List[str]:
     """Remove what `keep` leaves no room for. Returns what could not be done, in words; one that resists keeps none of the others."""
     problems: List[str] = []
-    steps: List[Callable[[Run], Iterable[str]]] = [_releases, _leftovers, _journals]
+    steps: List[Callable[[Run], Iterable[str]]] = [_releases, leftovers, _journals]
     for step in steps:
         try:
             problems.extend(step(run))
@@ -73,7 +73,7 @@ def _releases(run: Run) -> List[str]:
     return problems
 
 
-def _leftovers(run: Run) -> List[str]:
+def leftovers(run: Run) -> List[str]:
     """Archives that no release stands for any more, builds of those that died, and what was being removed."""
     project, problems = run.project, []
     project.empty_trash()
@@ -84,7 +84,7 @@ def _leftovers(run: Run) -> List[str]:
     places = [("sources", wanted), ("build", busy), ("tar", busy), ("built", {each + ".json" for each in busy})]
     for folder, kept in places:
         where = os.path.join(project.own, folder)
-        for name in os.listdir(where):
+        for name in os.listdir(where) if os.path.isdir(where) else ():
             if name not in kept:
                 try:
                     project.remove(os.path.join(where, name))
@@ -102,4 +102,4 @@ def _journals(run: Run) -> List[str]:
     return []
 
 
-__all__ = ["JOURNALS", "clean", "condemn", "doubt"]
+__all__ = ["JOURNALS", "clean", "condemn", "doubt", "leftovers"]

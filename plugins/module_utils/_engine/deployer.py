@@ -269,7 +269,10 @@ class Deployer:
                 raise Refused(Reason.OWNER_ALIVE, "%s: process %s %s on it" % (entry.id, entry.owner.get("pid"), who))
             run = self._taken_up(entry)
             words = "cut off in %s, and another deployment was begun since" % entry.phase
-            put_back(run, entry.reverting or Failure(entry.phase, Reason.SUPERSEDED.value, words, entry.resumed > 0))
+            problems = put_back(run, entry.reverting or Failure(entry.phase, Reason.SUPERSEDED.value, words, entry.resumed > 0))
+            if not run.entry.over:
+                raise Refused(Reason.INTERRUPTED, "%s was cut off and cannot be undone: %s" % (entry.id, "; ".join(problems)))
+            self.warnings += problems
 
     def _taken_up(self, entry: Deployment) -> Run:
         """A run of a deployment that somebody else began."""

@@ -17,7 +17,6 @@ from typing import Any, Callable, Dict, List, Mapping
 from .._actuators import manifest, routes
 from .._core.deployment import Phase
 from .._core.deployment_request import Request
-from .._core.errors import SelfhealError
 from .._core.reasons import Reason
 from .._probes.sweep import Ask, sweep
 from .deploy_run import PhaseFailed, Run
@@ -52,11 +51,11 @@ class Strategy(abc.ABC):
 
     @abc.abstractmethod
     def switch_back(self, run: Run) -> List[str]:
-        """Let serve what served before. Returns what could not be done, in words."""
+        """Let serve what served before. Returns what failed beside that, in words. Raises SelfhealError, OSError when it does not yet."""
 
     @abc.abstractmethod
     def clear(self, run: Run) -> List[str]:
-        """Nothing of a failed deployment stays but its journal and quarantine. Returns what could not be done, in words."""
+        """Nothing of a failed one stays but its journal and quarantine. Returns what does, in words. Raises SelfhealError, OSError."""
 
 
 class TreeStrategy(Strategy):
@@ -123,11 +122,8 @@ class TreeStrategy(Strategy):
         entry, problems = run.entry, []
         if entry.previous is None:
             return []  # nothing was swapped yet
-        try:
-            if run.project.current_target() == run.target:
-                run.project.switch(entry.previous)
-        except (SelfhealError, OSError) as error:
-            return ["swapping back: %s" % error]
+        if run.project.current_target() == run.target:
+            run.project.switch(entry.previous)
         if not entry.previous:
             return []  # there was no release before: nothing that could be started
         outcome = run.restart()
@@ -138,17 +134,11 @@ class TreeStrategy(Strategy):
     def clear(self, run: Run) -> List[str]:
         if run.entry.kind == "rollback":
             return []
-        problems = []
-        places: List[Callable[[str], None]] = [run.project.discard_build, run.project.set_aside]
-        for place in places:
-            try:
-                if place == run.project.set_aside and run.project.current() == run.entry.release:
-                    problems.append("release %s stays: current leads to it" % run.entry.release)
-                    continue
-                place(run.entry.id)
-            except (SelfhealError, OSError) as error:
-                problems.append("clearing up: %s" % error)
-        return problems
+        run.project.discard_build(run.entry.id)
+        if run.project.current() == run.entry.release:
+            return ["release %s stays: current leads to it" % run.entry.release]
+        run.project.set_aside(run.entry.id)
+        return []
 
 
 class ImageStrategy(Strategy):

@@ -1,15 +1,17 @@
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A deployment that failed is undone: routes, `current`, what was restarted, traffic. Nothing of it stays but its journal and quarantine."""
+"""A deployment that failed is undone: routes, `current`, what was restarted, traffic. Only its journal and quarantine stay."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, List
 
 from .._actuators import routes
 from .._core.deployment import Failure, failed
 from .._core.errors import RecordError, SelfhealError
+from .cleaning import leftovers
 from .deploy_run import Run
 from .phases import back, strategy_for
 
@@ -17,9 +19,9 @@ from .phases import back, strategy_for
 def put_back(run: Run, failure: Failure) -> List[str]:
     """Undo everything, then say durably that it failed. Returns what could not be done, in words.
 
-    It may be killed anywhere and begun again: the journal says that it is being undone before anything is, and says *failed* last. On a
-    full disk even that may be impossible: then what serves is put back all the same, and room is made by clearing up before the journal is
-    written.
+    It may be killed anywhere and begun again: the journal says that it is being undone before anything is, and says *failed* last. A file
+    that cannot be put back (a full disk) does not end it: whoever comes next goes on with it, and no deployment is begun before that is
+    done. A command that fails (a restart, a reload) is told and ends it, for running it for ever would help nobody.
     """
     problems: List[str] = []
     if run.entry.reverting is None:
@@ -33,13 +35,19 @@ def put_back(run: Run, failure: Failure) -> List[str]:
         lambda: strategy.switch_back(run),
         lambda: back(run),
         lambda: strategy.clear(run),
-        lambda: _end(run, failure),
     ]
+    undone = True
     for step in steps:
         try:
             problems += step()
         except (SelfhealError, OSError) as error:
-            problems.append(str(error))
+            undone = False
+            problems.append("not undone yet: %s" % error)
+    try:
+        problems += _end(run, failure, undone)
+        leftovers(run)
+    except (SelfhealError, OSError) as error:
+        problems.append(str(error))
     return problems
 
 
@@ -49,8 +57,8 @@ def _routes(run: Run) -> List[str]:
     return run.drive(routes.put_back(run.project.routes(run.entry.id), run.request.routes))
 
 
-def _end(run: Run, failure: Failure) -> List[str]:
-    entry = failed(run.entry, failure, run.now())
+def _end(run: Run, failure: Failure, undone: bool) -> List[str]:
+    entry = failed(run.entry, failure, run.now()) if undone else replace(run.entry, reverting=failure, phase_updated_at=run.now())
     run.journal.save(entry)
     run.entry = entry
     data = {
@@ -59,6 +67,7 @@ def _end(run: Run, failure: Failure) -> List[str]:
         "detail": failure.detail[:1000],
         "resume_attempted": failure.resume_attempted,
         "current": run.project.current_target(),
+        "undone": undone,
     }
     run.tell("deployment_fail", data)
     return []
