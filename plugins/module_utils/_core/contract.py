@@ -220,6 +220,13 @@ def _listen(value: Any, path: str, problems: Problems) -> Any:
     return host, int(port)
 
 
+def _metrics_file(value: Any, path: str, problems: Problems) -> Any:
+    clean = formats.path_name(value, path, problems)
+    if clean is not BAD and (not clean.endswith(".prom") or clean.endswith("/.prom")):
+        return problems.add(path, "expected a file that ends in .prom, as the node exporter reads no other; found %s" % show(value))
+    return clean
+
+
 def _watchdog_of(**given: Any) -> WatchdogConfig:
     del given["schema"]
     if "network_reference" in given:
@@ -240,6 +247,7 @@ _watchdog = Record(
         "network_reference": targets.network_probe,
         "retention": integer(16777216, 1 << 50),
         "mode_ceiling": choice(*MODES),
+        "metrics_file": _metrics_file,
     },
 )
 

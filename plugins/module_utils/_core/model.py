@@ -172,7 +172,8 @@ class Storm:
 
 @dataclass(frozen=True)
 class WatchdogConfig:
-    """``/etc/selfheal/watchdog.json``. `listen`: host and port; `retention`: bytes of timeline; `mode_ceiling` caps every mode."""
+    """``/etc/selfheal/watchdog.json``. `listen`: host and port; `retention`: bytes of timeline; `mode_ceiling` caps every mode;
+    `metrics_file`: where the metrics are written, too, for the node exporter."""
 
     host: str
     listen: Tuple[str, int] = ("127.0.0.1", 9877)
@@ -184,6 +185,7 @@ class WatchdogConfig:
     network_reference: Optional[Probe] = None
     retention: int = 268435456
     mode_ceiling: str = "auto"
+    metrics_file: Optional[str] = None
 
 
 __all__ = [

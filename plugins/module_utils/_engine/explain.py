@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from .._core.cause import Probable
 from .._core.ladder import settle
@@ -36,17 +36,21 @@ def worst_case(service: Service) -> List[Dict[str, Any]]:
 
 def now(healer: Healer) -> Dict[str, Any]:
     """``{state, rung, reason, sentence}``: what is being done about a service at this moment, or why nothing."""
-    decision, incident = healer.decision, healer.memory.incident
-    ladder = healer.service.ladder
-    rung = None
-    if incident is not None:
-        rung = incident.attempt.rung if incident.attempt is not None else ladder[settle(ladder, healer.memory.position).index].rung
+    decision = healer.decision
     return {
         "state": str(healer.state),
-        "rung": rung,
+        "rung": rung(healer),
         "reason": str(decision.reason) if decision.reason is not None else None,
         "sentence": sentence(healer),
     }
+
+
+def rung(healer: Healer) -> Optional[str]:
+    """The rung an open incident is on: of its attempt, or of the next one."""
+    incident, ladder = healer.memory.incident, healer.service.ladder
+    if incident is None:
+        return None
+    return incident.attempt.rung if incident.attempt is not None else ladder[settle(ladder, healer.memory.position).index].rung
 
 
 def sentence(healer: Healer) -> str:
@@ -70,4 +74,4 @@ def _long_enough(service: Service) -> float:
     return 100.0 + detect + climb * 2 + rest
 
 
-__all__ = ["now", "sentence", "worst_case"]
+__all__ = ["now", "rung", "sentence", "worst_case"]

@@ -299,6 +299,7 @@ def test_watchdog_in_full() -> None:
             "network_reference": {"tcp": {"host": "192.0.2.1", "port": 53}, "timeout": 1},
             "retention": 16777216,
             "mode_ceiling": "observe",
+            "metrics_file": "/var/lib/node-exporter/selfheal.prom",
         }
     )
     assert config == model.WatchdogConfig(
@@ -312,6 +313,7 @@ def test_watchdog_in_full() -> None:
         network_reference=model.Probe("network_reference", "reference", model.TcpTarget("192.0.2.1", 53), 10.0, 1.0),
         retention=16777216,
         mode_ceiling="observe",
+        metrics_file="/var/lib/node-exporter/selfheal.prom",
     )
 
 

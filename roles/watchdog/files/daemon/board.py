@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .._core.model import Service, WatchdogConfig
 from .._core.times import format_time
 from .._engine.healer import Healer
+from .._engine.network import NetworkWatch
 from .._engine.pager import Pager
 from .._engine.ports import Desk
 from .._records.read import read
@@ -35,6 +36,7 @@ class Board:
         self.head = head
         self.uptimes: Dict[str, view.Uptime] = {}
         self.pager: Optional[Pager] = None
+        self.network: Optional[NetworkWatch] = None
         self._looked: Dict[str, Tuple[Any, Any, Any]] = {}
         self._proven: Dict[str, str] = {}
         self.cycles = 0

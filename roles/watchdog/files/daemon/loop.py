@@ -35,6 +35,7 @@ from .lock import InstanceLock
 from .log import ERROR, NOTICE, WARNING, Log
 from .rounds import Broken, Rounds
 from .systemd import Notifier
+from .textfile import Textfile
 
 HEAD_EVERY = 60.0
 """At most once in so many seconds the timeline's head goes to the host's journal."""
@@ -69,8 +70,10 @@ class Watchdog:
         self._site.companions.append(self.agents)
         self.rounds.companions = self._site.companions  # they may grow with the contracts
         self.board = Board(self.config, self.rounds, self._site.desk, self.ledger, self._head)
-        self.board.pager = self._site.pager
+        self.board.pager, self.board.network = self._site.pager, self._site.network
         self.endpoints = Endpoints(self.board, token)
+        self.textfile = Textfile(self.config.metrics_file, self._metrics, self._textfile_told)
+        self._site.companions.append(self.textfile)
         self.server = Server(self.host, self.config.listen, self.endpoints.answer)
         self.notifier = Notifier()
         self._waiting: Dict[str, Optional[Service]] = {}
@@ -285,6 +288,14 @@ class Watchdog:
         """Load balancers cannot be answered, or what they were told cannot be noted."""
         self.ledger.record("note", data={"text": problem})
         self.log.say(problem, ERROR)
+
+    def _metrics(self) -> bytes:
+        from .metrics import render
+
+        return render(self.board)
+
+    def _textfile_told(self, problem: Optional[str]) -> None:
+        self.log.say("the metrics file is written again" if problem is None else problem, NOTICE if problem is None else WARNING)
 
     def _head(self) -> Head:
         return head(os.path.join(self.config.state_dir, "timeline"))

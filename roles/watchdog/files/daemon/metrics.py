@@ -9,6 +9,7 @@ import platform
 from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from .._core.health import State
+from .._engine import explain
 from .._version import VERSION
 from . import view
 from .board import Board
@@ -32,6 +33,7 @@ METRICS = {
         Metric("selfheal_probe_duration_seconds", "gauge", "How long the last run of a probe took."),
         Metric("selfheal_probes_total", "counter", "Probe runs by result: ok, bad, unknown (could not run)."),
         Metric("selfheal_service_state", "gauge", "1 for the state a service is in, 0 for the others."),
+        Metric("selfheal_service_rung", "gauge", "1 for the rung of the ladder an open incident is on, 0 for the others."),
         Metric("selfheal_actions_total", "counter", "Actions by rung, reason and outcome of the action itself; begun: a first start."),
         Metric("selfheal_blocked_total", "counter", "Times an action was forbidden, once per change of reason."),
         Metric(
@@ -48,6 +50,12 @@ METRICS = {
         Metric("selfheal_healer_broken", "gauge", "1 while a service is not watched because its healer broke and waits to be made anew."),
         Metric("selfheal_pages_total", "counter", "Messages to people by target: delivered, failed (one attempt), given_up."),
         Metric("selfheal_pages_waiting", "gauge", "Messages to people that are not delivered yet."),
+        Metric(
+            "selfheal_keep_warm_requests_total",
+            "counter",
+            "Requests that keep it warm by result: ok, bad, unknown, given_way (to a probe).",
+        ),
+        Metric("selfheal_own_network_down", "gauge", "1 while the network reference did not answer when it was asked last."),
         Metric("selfheal_timeline_head_seq", "gauge", "Sequence number of the timeline's last event."),
         Metric("selfheal_timeline_writable", "gauge", "1 while events can be written, 0 while they are kept in memory."),
         Metric("selfheal_contracts_refused", "gauge", "1 while the newest contracts were refused and older ones are in force."),
@@ -97,6 +105,11 @@ def _services(board: Board) -> Iterable[Sample]:
         present = str(healer.state)
         for state in State:
             yield "selfheal_service_state", of + (("state", state.value),), float(state.value == present)
+        rung = explain.rung(healer)
+        for each in healer.service.ladder:
+            yield "selfheal_service_rung", of + (("rung", each.rung),), float(each.rung == rung)
+        for result, count in healer.around.warm.counts.items():
+            yield "selfheal_keep_warm_requests_total", of + (("result", result),), count
         for name, tally in healer.watch.tally.items():
             probe = of + (("probe", name),)
             if tally.last is not None:
@@ -104,8 +117,8 @@ def _services(board: Board) -> Iterable[Sample]:
             for result, count in (("ok", tally.good), ("bad", tally.bad), ("unknown", tally.unknown)):
                 yield "selfheal_probes_total", probe + (("result", result),), count
         yield "selfheal_breaker_state", of + (("dependency", ""),), _BREAKERS[str(healer.around.breaker())]
-        for each in healer.around.dependencies:
-            yield "selfheal_breaker_state", of + (("dependency", each.rules.name),), _BREAKERS[str(each.state.state)]
+        for dependency in healer.around.dependencies:
+            yield "selfheal_breaker_state", of + (("dependency", dependency.rules.name),), _BREAKERS[str(dependency.state.state)]
         uptime = board.uptimes.get(healer.name)
         share = uptime.share(now) if uptime is not None else None
         if share is not None:
@@ -150,6 +163,8 @@ def _pages(board: Board) -> Iterable[Sample]:
 
 
 def _daemon(board: Board) -> Iterable[Sample]:
+    if board.network is not None:
+        yield "selfheal_own_network_down", (), float(board.network.down is not None)
     yield "selfheal_timeline_head_seq", (), board.head().seq
     yield "selfheal_timeline_writable", (), float(board.ledger.unwritable() is None)
     yield "selfheal_contracts_refused", (), float(board.refused is not None)
