@@ -212,6 +212,8 @@ class Watch:
     def ended(self, handle: Handle) -> None:
         """A probe of ours has answered, failed, or could not run."""
         name = handle.tag
+        if self._flying.get(name) is not handle:
+            return  # it ended in the same cycle as something that made it pointless, and was cancelled too late
         del self._flying[name]
         seen = self._observation(name, handle)
         if seen.status == "bad" and name in self._distant and self._network is not None:

@@ -222,3 +222,17 @@ def test_words_on_a_service_do_not_disturb_its_probes() -> None:
         stage.until(second)
         stage.healer.look_again()
     assert stage.until(20).told("failure") == [(18.5, "failure", "liveness_failed")]
+
+
+def test_a_probe_that_ends_in_the_cycle_in_which_it_is_cancelled() -> None:
+    """A death and a probe's answer can come out of the kernel together; the answer of what is dead is then nobody's."""
+    stage = Stage().watch().until(5)
+    watch, host = stage.healer.watch, stage.world.host
+    watch.press(host.monotonic())
+    watch.start_due(host.monotonic())
+    (under_way,) = watch._flying.values()
+    runs = watch.tally["liveness"].runs
+    watch.suspend()
+    watch.ended(under_way)
+    assert runs == watch.tally["liveness"].runs
+    assert [] == stage.told("failure", "note")
