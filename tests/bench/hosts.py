@@ -34,13 +34,7 @@ PLACE = "/usr/local/lib/selfheal-bench"
 PYZ = "/usr/local/lib/selfheal/selfheal.pyz"
 UNITS = "/usr/local/lib/systemd/system"
 TIMELINE = "/var/lib/selfheal/timeline/000001.jsonl"
-WATCHDOG = """[Service]
-Type=notify
-ExecStart=/usr/bin/python3 -I %s watch
-Restart=always
-RestartSec=100ms
-WatchdogSec=10
-"""
+WATCHDOG = ("Type=notify", "ExecStart=/usr/bin/python3 -I %s watch" % PYZ, "Restart=always", "RestartSec=100ms", "WatchdogSec=10")
 FIRST_PORT = 8000
 
 
@@ -92,16 +86,21 @@ class BenchHost(lab.Host):
             made.append(unit)
         return made
 
+    def unit(self, name: str, *lines: str) -> None:
+        """One more unit, of `lines` in its [Service], running."""
+        self.write("%s/%s.service" % (UNITS, name), "\n".join(["[Service]", *lines]) + "\n")
+        self.sh("systemctl daemon-reload && systemctl start %s" % name, within=60)
+
     def start(self, units: Sequence[Unit]) -> None:
         self.sh("systemctl daemon-reload && systemctl start %s" % " ".join(unit.name for unit in units), within=60)
 
     def watch(self, archive: str, contracts: Sequence[Dict[str, Any]]) -> None:
         """Have the watchdog watch these services, and wait until it says that all are fine."""
         self.copy(archive, PYZ)
-        self.write(UNITS + "/selfheal-watchdog.service", WATCHDOG % PYZ)
         self.write("/etc/selfheal/watchdog.json", json.dumps({"schema": 1, "host": self.name}))
         self.write("/etc/selfheal/contracts.json", json.dumps({"services": list(contracts)}))
-        self.sh("mkdir -p -m 0700 /var/lib/selfheal /run/selfheal && systemctl daemon-reload && systemctl start selfheal-watchdog")
+        self.sh("mkdir -p -m 0700 /var/lib/selfheal /run/selfheal")
+        self.unit("selfheal-watchdog", *WATCHDOG)
         wait(lambda: set(self.states().values()) == {"healthy"}, 60, "every service on %s is healthy" % self.name)
 
     def states(self) -> Dict[str, str]:
