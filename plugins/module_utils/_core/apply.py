@@ -108,7 +108,9 @@ def _observe(service: Service, memory: Memory, decision: Decision, facts: Facts,
     incident = _incident(memory)
     longest = memory.longest_start
     if incident.attempt is not None and incident.attempt.outcome == "ok" and decision.since is not None:
-        longest = max(longest, decision.since - incident.attempt.begun)
+        took = decision.since - incident.attempt.begun
+        if took <= service.retry_every:  # what takes longer was healed by something else, and would make every later window as long
+            longest = max(longest, took)
     return replace(memory, incident=incident.move(Trigger.ANSWERED, now), longest_start=longest)
 
 

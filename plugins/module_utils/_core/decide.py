@@ -46,7 +46,7 @@ class Decision:
 
     OPEN: since = when the failure began. ATTEMPT: rung, number, window, retry. STEP_OVER, ATTEMPT_OVER: previous.
     WAIT: since = when something disruptive may follow, where it waits only for its proof.
-    RECOVER: since = start of the unbroken health. BLOCK: block.
+    RECOVER: since = start of the unbroken health. BLOCK: block. WAIT: awaits = for an answer, whatever it says.
     """
 
     do: Do
@@ -60,6 +60,7 @@ class Decision:
     retry: bool = False
     previous: Optional[Previous] = None
     block: Optional[Block] = None
+    awaits: bool = False
 
 
 def decide(service: Service, memory: Memory, facts: Facts, now: float) -> Decision:
@@ -155,9 +156,13 @@ def _observing(service: Service, memory: Memory, incident: Incident, facts: Fact
     if verdict.well_since is None:
         return Decision(Do.WAIT, detail="alive, not yet well without a break")
     proven_at = verdict.well_since + service.recovered_after
-    if now >= proven_at and facts.observed:
-        return Decision(Do.RECOVER, Reason.HEALED, since=verdict.well_since)
-    return Decision(Do.WAIT, detail="healthy; waiting for %g s without a break" % service.recovered_after, until=proven_at)
+    if now < proven_at:
+        return Decision(Do.WAIT, detail="healthy; waiting for %g s without a break" % service.recovered_after, until=proven_at)
+    if not facts.observed:
+        return Decision(Do.WAIT, detail="healthy when it was last asked; waiting for a first answer")
+    if facts.asked_since is not None and facts.asked_since < proven_at:
+        return Decision(Do.WAIT, detail="healthy for %g s; waiting for an answer that is due" % service.recovered_after, awaits=True)
+    return Decision(Do.RECOVER, Reason.HEALED, since=verdict.well_since)
 
 
 def _escalated(service: Service, memory: Memory, incident: Incident, facts: Facts, now: float) -> Decision:

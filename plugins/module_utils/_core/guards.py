@@ -25,6 +25,7 @@ class Facts:
     dead_since. never: it was not started on this boot yet. stopped: a person stopped it. unseen: nobody could
     tell yet what stands there.
     pending: the resource's own stop or start job runs. observed: a probe has answered since this process took over.
+    asked_since: begin of the probe that has been waiting longest for its answer.
     watched_since: when the probes of what stands there were begun.
     hold, lease, maintenance, dependency, peers_missing, storm, unwritable: why, in words, or None; hold_until: monotonic seconds.
     last_available: peers_missing while this instance still serves.
@@ -42,6 +43,7 @@ class Facts:
     unseen: bool = False
     pending: bool = False
     observed: bool = True
+    asked_since: Optional[float] = None
     watched_since: float = 0.0
     hold: Optional[str] = None
     hold_until: Optional[float] = None

@@ -6,7 +6,7 @@
 Counters and their reset rules:
 position, streak, last_incident, flap_paged: forgotten after ``ladder_reset_after`` seconds of unbroken health.
 actions: those older than ``guard.per`` no longer count. changes: those older than 300 s no longer count.
-longest_start: kept for good; it only ever makes a window longer.
+longest_start: kept for good, at most ``retry_every``; it only ever makes a window longer.
 blocked: the guard's reason recorded last; cleared when an action begins and when an incident closes.
 Another boot keeps actions (their age is counted on) and forgets the rest.
 """

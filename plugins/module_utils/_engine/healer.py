@@ -149,6 +149,7 @@ class Healer(Standing):
             unseen=here is State.UNKNOWN and self.instance is None,
             pending=here in (State.STARTING, State.STOPPING) or self._job is not None or self.presence.pending,
             observed=self.watch.observed,
+            asked_since=self.watch.asked_since,
             watched_since=self.watch.begun,
             hold=held.text if held is not None else None,
             hold_until=held.until if held is not None else None,
@@ -205,6 +206,7 @@ class Healer(Standing):
         self._save_opened()
         self._revived_since = None
         self.decision = decision
+        self.watch.awaited = decision.awaits
         self._until = self._permit.ask_again(decision, now)
         if decision.do is Do.WAIT and decision.since is not None and facts.storm is None:
             self._until = min(self._until, self.diagnosis.foresee(decision.since, now))
@@ -326,7 +328,7 @@ class Healer(Standing):
         now = self._host.monotonic()
         self.watch.pace(self.memory.incident, Do.WAIT, now)
         if self.memory.incident is not None:
-            self.around.opened(now)
+            self.around.opened(now, again=True)
 
     def _overtaken(self) -> bool:
         """Has another healer written what is remembered since we did? Then its word holds, and nothing is done on ours."""

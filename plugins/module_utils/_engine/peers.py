@@ -31,13 +31,25 @@ class Peers:
 
     def ask(self, now: float) -> None:
         """Ask all of them once, unless that is under way."""
-        if self._flying or not self.urls:
+        if not self.urls:
             return
-        self._asked_at, self.wake = now, now + AGAIN
+        self.wake = now + AGAIN
+        if self._flying:
+            return
+        self._asked_at = now
         for url in self.urls:
             handle = self._host.start(self._prober(url), now + TIMEOUT, self)
             handle.tag = url
             self._flying[url] = handle
+
+    def forget(self) -> None:
+        """What they answered in an earlier incident says nothing any more."""
+        self._ready.clear()
+
+    @property
+    def unheard(self) -> bool:
+        """Is one of them being asked that has not answered in this incident yet?"""
+        return any(url not in self._ready for url in self._flying)
 
     def turn(self, now: float) -> None:
         if now >= self.wake:
@@ -50,7 +62,7 @@ class Peers:
     def ended(self, handle: Handle) -> None:
         self._flying.pop(handle.tag, None)
         self._ready[handle.tag] = handle.outcome is not None and handle.outcome.status == "ok"
-        self.news = self.news or not self._flying
+        self.news = True
 
     def asked_since(self, at: float) -> bool:
         """Have all answered a question put at `at` or later?"""

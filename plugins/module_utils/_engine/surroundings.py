@@ -113,10 +113,12 @@ class Surroundings:
         incident = self._healer.memory.incident
         return own(incident is not None, incident is not None and incident.phase is Phase.OBSERVING, self.forced)
 
-    def opened(self, now: float) -> None:
-        """An incident has opened: ask what a disruptive step will depend on."""
+    def opened(self, now: float, again: bool = False) -> None:
+        """An incident has opened, or was taken up again: ask what a disruptive step will depend on."""
         for each in self.dependencies:
             each.asked_since(now, ask=True)
+        if not again:
+            self.peers.forget()
         self.peers.ask(now)
         if self._storm is not None:
             self._storm.failing(self._healer.name, now)

@@ -132,7 +132,7 @@ class Traffic:
         memory: Memory = self.healer.memory
         if memory.blocked == reason.value:
             return True
-        if reason is not Reason.LAST_AVAILABLE:
+        if reason is not Reason.LAST_AVAILABLE and memory.blocked is None:
             self.healer.remember(replace(memory, blocked=reason.value))
         return False
 
@@ -159,6 +159,8 @@ class Traffic:
         self._why = why
         forbidden = self._forbidden(facts, target)
         if forbidden is not None:
+            if forbidden[0] is Reason.LAST_AVAILABLE and self.healer.around.peers.unheard:
+                return  # what they answer is news
             if not self._known(forbidden[0]):
                 self._no(forbidden[0], forbidden[1])
             self.wake = now + AGAIN

@@ -63,6 +63,8 @@ class Watch:
         self.observed = False
         self.ours = False
         """Did an action of ours start the instance that `begin` is told of next? Then a failure unbroken until now goes on."""
+        self.awaited = False
+        """Is every answer news, also one that changes no verdict?"""
         self.close_until = -math.inf
         self.begun = 0.0
         self.wake = math.inf
@@ -235,7 +237,7 @@ class Watch:
         name = seen.probe
         probe = self._probes[name]
         self._count(self.tally[name], seen)
-        self.news = self.news or self.close_until == math.inf  # a recovery may be waiting for just this answer
+        self.news = self.news or self.awaited
         before = self.health[name]
         after = healths.observe(probe, before, seen)
         if not self.observed and seen.status != "unknown":

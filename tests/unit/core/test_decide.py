@@ -260,7 +260,20 @@ ROWS = [
         Memory(incident=incident(Phase.OBSERVING)),
         facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=NOW - 10.0), observed=False),
         Do.WAIT,
-        until=0.0,
+    ),
+    Row(
+        "an answer that is due is waited for",
+        Memory(incident=incident(Phase.OBSERVING)),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=NOW - 11.0), asked_since=NOW - 1.5),
+        Do.WAIT,
+    ),
+    Row(
+        "a question put after the proof delays nothing",
+        Memory(incident=incident(Phase.OBSERVING)),
+        facts(Verdict(State.HEALTHY, alive_since=0.0, well_since=NOW - 11.0), asked_since=NOW - 0.5),
+        Do.RECOVER,
+        Reason.HEALED,
+        more={"since": NOW - 11.0},
     ),
     Row("a threshold reached is a relapse", Memory(incident=incident(Phase.OBSERVING)), facts(), Do.RELAPSE, Reason.LIVENESS_FAILED),
     Row("below it, not yet", Memory(incident=incident(Phase.OBSERVING)), facts(BLIP), Do.WAIT),
@@ -355,6 +368,14 @@ def test_the_first_start_seen_sets_the_window_of_the_next() -> None:
     assert healed.longest_start == 6.0
     again = dataclasses.replace(acting(attempt(3.0)), longest_start=6.0)
     assert apply(WEB, again, Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW).longest_start == 6.0
+
+
+def test_what_somebody_else_healed_hours_later_is_no_long_start() -> None:
+    """C07 a window is at most twice `retry_every`: an outage of hours must not make every later attempt wait for hours."""
+    mended = apply(WEB, acting(attempt(7200.0)), Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW)
+    assert mended.longest_start == 0.0
+    slow = apply(WEB, acting(attempt(302.0)), Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW)
+    assert slow.longest_start == WEB.retry_every == 300.0
 
 
 PUBLISHED = [

@@ -12,6 +12,7 @@ What happens::
     300   hold web for 60                     an operator: hold, unhold, approve, ack, stop, start
     90    lease web for 40                    somebody else acts on it
     50    dependency payments bad             what it depends on answers so from now on
+    50    peer http://two/ready bad           another instance answers so from now on
     450   crash                               the watchdog dies and is back a second later
 
 What the timeline says (seconds, event, and what matters of its data)::
@@ -108,8 +109,8 @@ def entry(line: str) -> dict[str, Any]:
         made.update(operator=words[0], **({"service": words[1]} if len(words) > 1 else {}))
     elif words[0] == "crash":
         made.update(crash="watchdog")
-    elif words[0] == "dependency":
-        made.update(dependency=words[1], result=words[2])
+    elif words[0] in ("dependency", "peer"):
+        made.update({words[0]: words[1], "result": words[2]})
     elif words[0] in ("gone", "instance", "lease"):
         made[words[0]] = words[1]
     elif words[0] == "does":
