@@ -195,15 +195,16 @@ class Backend:
 
     def _changed(self, before: Servers, server: str, change: str, done: Callable[[Servers], bool]) -> Work[Outcome]:
         """Set it, read it back, save it. Nothing is set where it stands already, but it is saved."""
-        now: Union[Servers, Outcome] = before
+        now = before
         if not (change.startswith("state") and done(before)):
             said = yield Timed(Ask(self.socket, "set server %s/%s %s" % (self.name, _checked(server), change)), ANSWERS_WITHIN)
             # Success has no words; whether it is one is for the reading back to say.
             if said.status != "ok" and said.reason is not Reason.EMPTY_REPLY:
                 return said
-            now = yield from self.named(server)
-            if isinstance(now, Outcome):
-                return now
+            found = yield from self.named(server)
+            if isinstance(found, Outcome):
+                return found
+            now = found
             if not done(now):
                 text = str(said.data.get("text", "")).strip()
                 return self._bad("set server %s/%s %s: HAProxy said %.200r, and %s" % (self.name, server, change, text, now[server]))
