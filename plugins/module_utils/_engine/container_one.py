@@ -248,7 +248,7 @@ class One:
                 self._record("failure", plan, failure_time=format_time(result.failed_at))
             extra = {"text": "%s of container %s" % (plan.action, name)} if plan.action in ("stop", "update") else {}
             self._record(EVENTS.get(plan.action, plan.action), plan, **extra)
-            if counted:
+            if counted and plan.reason is not Reason.DRIFTED:
                 self._notes.acted(name)
             result.actions.append(plan.action)
             result.action = plan.action
@@ -266,6 +266,8 @@ class One:
         if plan.wait and not over and not self._terms.dry:
             yield Timed(Pause(), POLL)
             return True
+        if (plan.wait or plan.blocked) and self._deeds.made_anew:
+            return (yield from self._relapsed())
         if plan.wait or plan.blocked:
             outcome = "failed" if plan.reason in FAILING or (plan.wait and not self._terms.dry) else "blocked"
             if plan.reason is Reason.BUDGET_SPENT and result.actions:
