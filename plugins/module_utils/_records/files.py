@@ -160,9 +160,13 @@ def temporary_name(path: str) -> str:
 
 def _sweep(folder: str) -> None:
     """Once per process and directory: remove the unfinished files of writers that died."""
-    if folder in _swept:
-        return
-    _swept.add(folder)
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def sweep(folder: str) -> None:
+    """Remove the unfinished files of writers that died. Raises OSError."""
     for name in os.listdir(folder):
         if not (name.startswith(".") and name.endswith(".tmp")):
             continue
@@ -323,6 +327,7 @@ __all__ = [
     "remove",
     "replace_file",
     "set_aside",
+    "sweep",
     "sync_directory",
     "temporary_name",
     "write_new",
