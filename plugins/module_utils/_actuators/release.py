@@ -23,7 +23,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 from .._core.deployment import valid_id
 from .._core.deployment_request import Shared
 from .._core.errors import SelfhealError
-from .._records.files import cause, make_directory, sync_directory
+from .._records.files import cause, make_directory, sweep, sync_directory
 from . import links
 from .unpack import remove_tree
 
@@ -223,6 +223,15 @@ class Project:
             return
         for name in names:
             _remove_all(os.path.join(trash, name))
+
+    def sweep(self) -> None:
+        """Remove the unfinished files and links of those who died here. Raises OSError, LinkRefused."""
+        with links.opened(self.path) as descriptor:
+            links.sweep(descriptor)
+        for folder in ("deployments", "manifests", "built", "sources", "routes"):
+            place = os.path.join(self.own, folder)
+            if os.path.isdir(place):
+                sweep(place)
 
     def link_shared(self, build: str, shared: Sequence[Shared]) -> Dict[str, str]:
         """Put links to ``shared/`` into a build, in the place of whatever stands there. Returns them. Raises ReleaseRefused, OSError."""

@@ -151,9 +151,9 @@ def _switch(entry: Deployment, entries: List[Deployment], good: Optional[str]) -
 
 def _build(entry: Deployment) -> float:
     """Seconds that pulling and building again may take, by the journal of what is current."""
-    source = next((each for each in (entry.request.get("source") or {}).values() if isinstance(each, dict)), {})
+    git = (entry.request.get("source") or {}).get("git")
     builds = sum(_seconds(step.get("timeout"), 600.0) for step in entry.request.get("build") or ())
-    return builds + _seconds(source.get("timeout"), 300.0)
+    return builds + (_seconds(git.get("timeout"), 300.0) if isinstance(git, dict) else 0.0)
 
 
 def _seconds(value: object, default: float) -> float:

@@ -77,6 +77,7 @@ def leftovers(run: Run) -> List[str]:
     """Archives that no release stands for any more, builds of those that died, and what was being removed."""
     project, problems = run.project, []
     project.empty_trash()
+    project.sweep()
     entries = run.journal.all()
     standing = set(project.standing())
     wanted: Set[str] = {str(each.source.get("sha256")) for each in entries if each.release in standing or not each.over}

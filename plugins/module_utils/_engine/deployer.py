@@ -148,6 +148,8 @@ class Deployer:
         """Take up, or fail, whatever was cut off here. One entry for each deployment that is not over."""
         if not self.project.check():
             return []
+        if not self.check:
+            self.project.sweep()
         found = [entry for entry in self.journal.all() if not entry.over]
         return [self._resume(entry, stuck_after, entry is not found[-1]) for entry in found]
 

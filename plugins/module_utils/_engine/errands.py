@@ -76,7 +76,8 @@ class Errands:
 
 def resource_data(resource: Resource) -> Dict[str, Any]:
     """A resource as plain data, for the process that acts on it."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(resource).items()}
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(resource).items()}
+    return {**given, "kind": resource.kind}
 
 
 def resource_from(data: Mapping[str, Any]) -> Resource:
