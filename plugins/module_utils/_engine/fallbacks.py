@@ -49,6 +49,7 @@ class HaproxyFallback(Fallback):
         self._backend = Backend(options["socket"], options["backend"], options.get("state_file"))
         self._primary = str(options["primary"])
         self._backup = str(options["backup"])
+        self.backend = "%s/%s" % (options["backend"], options["primary"])
 
     def able(self) -> Work[Outcome]:
         return self._backend.able(self._primary, self._backup)

@@ -32,8 +32,10 @@ ASK_AGAIN = 1.0
 class Fallback(abc.ABC):
     """Where traffic goes meanwhile. All are idempotent, and `open` and `close` read back what they did.
 
-    An ok outcome's data may have a ``note``, one line for the timeline.
+    An ok outcome's data may have a ``note``, one line for the timeline. backend: what events call it, where it has a name.
     """
+
+    backend: Optional[str] = None
 
     @abc.abstractmethod
     def open(self) -> Work[Outcome]:
@@ -179,7 +181,8 @@ class Traffic:
         return (yield from fallback.open())
 
     def _closing(self, fallback: Fallback) -> Work[Outcome]:
-        if self._warm_up is not None and self.where == "backup":
+        # Where nobody serves any more there is no time to warm anybody up.
+        if self._warm_up is not None and self.where == "backup" and self._why != Reason.NO_BACKUP.value:
             yield from self._warm_up()
             if self.healer.memory.incident is not None:
                 return Outcome("unknown", Reason.CANCELLED, "it failed again while it was warmed up")
@@ -190,7 +193,9 @@ class Traffic:
         """Say and remember the move before it is made. One that is taken up again, or back before it was proven, was said already."""
         before, target = self.where, self._target
         if before != "to_%s" % target and not (target == "primary" and before == "to_backup"):
-            self._say("failover" if target == "backup" else "failback", {"from": before, "to": target, "reason": self._why})
+            named = getattr(self._fallback, "backend", None)
+            data = {"from": before, "to": target, "reason": self._why, **({"backend": named} if named else {})}
+            self._say("failover" if target == "backup" else "failback", data)
         self._remember("to_%s" % target)
 
     @property
