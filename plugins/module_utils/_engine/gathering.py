@@ -22,7 +22,7 @@ from .._core.times import format_time
 from .._host import Host
 from .._proc import Pause
 from .._spawn import Run
-from .._transient import systemd_runs
+from .._transient import OperatorCommand, systemd_runs
 from . import snapshot
 from .diagnostics import Subject
 from .network import on_this_host
@@ -31,7 +31,7 @@ LINES = 200
 """Lines of the service's log, and of the kernel's, that are kept."""
 BEFORE = 60.0
 """A line that is older than so many seconds before the failure tells nothing of its cause."""
-_WITHIN = {"unit": 0.8, "log": 0.8, "kernel": 0.6, "disks": 0.5, "release": 0.3}
+_WITHIN = {"listening": 0.6, "unit": 0.8, "log": 0.8, "kernel": 0.6, "disks": 0.5, "release": 0.3}
 _TOO_LATE = 0.02
 _LOG_BYTES = 65536
 # File systems that are always full, or are no place to write to.
@@ -65,6 +65,7 @@ class Gathering:
         self._at_once()
         first = yield from self._sliced(snapshot.processes())
         self._listeners = yield from self._sliced(snapshot.listeners())
+        yield from self._unseen_listeners()
         self.sections["listening"] = [
             {"address": each.address, "port": each.port, "pid": each.pid or None, "name": each.name} for each in self._listeners
         ]
@@ -108,6 +109,19 @@ class Gathering:
         if outcome.status != "ok":
             self.problems[section] = "%s: %s" % (argv[0], outcome.detail or outcome.reason)
         return str(outcome.data.get("stdout", ""))
+
+    def _unseen_listeners(self) -> Work[None]:
+        """A watchdog that may do little does not see whose sockets others have; a program with all rights, in a unit of its own, does."""
+        if not systemd_runs() or all(each.pid for each in self._listeners):
+            return
+        limit = min(_WITHIN["listening"], self._until - self._host.monotonic())
+        if limit < _TOO_LATE:
+            return
+        outcome = yield Timed(OperatorCommand(("ss", "-Hltnp"), limit), limit)
+        if outcome.status != "ok":
+            self.problems["listening"] = "ss: %s" % (outcome.detail or outcome.reason)
+        owners = snapshot.owners(str(outcome.data.get("stdout", "")))
+        self._listeners = [each if each.pid else snapshot.owned(each, owners.get(each.port)) for each in self._listeners]
 
     def _unit(self) -> Work[None]:
         """The unit as systemd has it now. Of one that is started again beside us only what was known before tells of its end."""

@@ -10,6 +10,7 @@ A process that ends meanwhile is left out.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import time
@@ -24,6 +25,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STATUS = ("State", "PPid", "Uid", "Threads", "VmPeak", "VmRSS", "VmSwap", "SigBlk", "voluntary_ctxt_switches", "Seccomp")
 _MEMORY = ("MemTotal", "MemFree", "MemAvailable", "SwapTotal", "SwapFree", "Dirty", "Slab")
 _LISTEN = "0A"
+_OWNER = re.compile(r"users:\(\(\"[^\"]*\",pid=(\d+)")
 _LIMIT = 65536
 
 Slices = Generator[None, None, Any]
@@ -193,8 +195,7 @@ def listeners() -> Slices:
         for link in _sockets_of(name) & wanted:
             stat = _proc.stat(int(name))
             if stat is not None:
-                comm = (text("/proc/%s/comm" % name) or "").strip()
-                found[link] = found[link]._replace(pid=stat.pid, name=comm, start_time=stat.start_time)
+                found[link] = owned(found[link], stat.pid)
                 wanted.discard(link)
         if not wanted:
             break
@@ -202,6 +203,26 @@ def listeners() -> Slices:
             yield
             pacer.again()
     return sorted(found.values(), key=lambda each: (each.port, each.address))
+
+
+def owners(told: str) -> Dict[int, int]:
+    """Who listens on which port, as ``ss -Hltnp`` tells it: ``{port: pid}``."""
+    found: Dict[int, int] = {}
+    for line in told.splitlines():
+        fields, match = line.split(), _OWNER.search(line)
+        port = fields[3].rpartition(":")[2] if len(fields) > 4 else ""
+        if match is not None and port.isdigit():
+            found.setdefault(int(port), int(match.group(1)))
+    return found
+
+
+def owned(listener: Listener, pid: Optional[int]) -> Listener:
+    """The listener with its owner, while that runs."""
+    stat = _proc.stat(pid) if pid is not None else None
+    if stat is None:
+        return listener
+    comm = (text("/proc/%d/comm" % stat.pid) or "").strip()
+    return listener._replace(pid=stat.pid, name=comm, start_time=stat.start_time)
 
 
 def _sockets_of(pid: str) -> Set[str]:
@@ -237,6 +258,8 @@ __all__ = [
     "host",
     "listeners",
     "open_descriptors",
+    "owned",
+    "owners",
     "process",
     "processes",
     "text",

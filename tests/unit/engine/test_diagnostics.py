@@ -284,3 +284,18 @@ def test_work_is_done_in_slices() -> None:
     pacer.again()
     assert not pacer.over()
     assert diagnostics.LIVE == 2.0
+
+
+SS = """LISTEN 0      511          0.0.0.0:80        0.0.0.0:*    users:(("nginx",pid=812,fd=6),("nginx",pid=811,fd=6))
+LISTEN 0      4096   127.0.0.53%lo:53        0.0.0.0:*    users:(("systemd-resolve",pid=301,fd=14))
+LISTEN 0      128             [::]:22           [::]:*    users:(("sshd",pid=700,fd=4))
+LISTEN 0      128        127.0.0.1:9877      0.0.0.0:*
+nonsense
+"""
+
+
+def test_who_listens_is_read_as_ss_tells_it() -> None:
+    """Ports and their first owner; a line without one, or that is none, tells nothing."""
+    assert snapshot.owners(SS) == {80: 812, 53: 301, 22: 700}
+    listener = snapshot.Listener("0.0.0.0", 80)
+    assert snapshot.owned(listener, os.getpid()).pid == os.getpid() and snapshot.owned(listener, 4194304) == listener
