@@ -79,11 +79,9 @@ def container_engine() -> ContainerEngine:
 
 def unsupported(service: Service) -> Optional[str]:
     """Why the service cannot be watched at all, or None."""
-    if isinstance(service.resource, (ContainerResource, ProcessResource)):
-        return None
-    if isinstance(service.resource, UnitResource):
-        return None if os.path.isdir(BOOTED) else "systemd does not run this machine; name its process or container instead of a unit"
-    return "resources of kind %s are not healed by this version" % service.resource.kind
+    if isinstance(service.resource, UnitResource) and not os.path.isdir(BOOTED):
+        return "systemd does not run this machine; name its process or container instead of a unit"
+    return None
 
 
 def wrong_here(services: Sequence[Service], host: Host) -> Dict[str, str]:
