@@ -21,7 +21,7 @@ def _bundle(event: Any) -> Any:
 
 
 def test_a_hung_process_is_described_before_it_is_restarted(bed: Any) -> None:
-    """C61 the bundle stands in the timeline before the restart, describes the old process while it was there, and is root's only."""
+    """The bundle stands in the timeline before the restart, describes the old process while it was there, and is root's only."""
     bed.contracts(bed.service())
     bed.watch()
     bed.healthy()
@@ -38,7 +38,7 @@ def test_a_hung_process_is_described_before_it_is_restarted(bed: Any) -> None:
 
 
 def test_a_killed_process_is_started_first_and_looked_into_beside(bed: Any) -> None:
-    """C61 a dead process does not wait for its diagnostics; how it ended is in them all the same, and `incidents` names them."""
+    """A dead process does not wait for its diagnostics; how it ended is in them all the same, and `incidents` names them."""
     bed.contracts(bed.service())
     bed.watch()
     bed.healthy()

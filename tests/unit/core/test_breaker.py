@@ -120,7 +120,7 @@ def test_an_operator_comes_first_and_lets_go(state: Breaker, words: list[str | N
 
 @pytest.mark.parametrize("state", [Breaker.FORCED_OPEN, Breaker.DISABLED])
 def test_what_is_forced_neither_time_nor_answers_change(state: Breaker) -> None:
-    """C55 no timer runs, and no answer counts, until somebody lifts it."""
+    """No timer runs, and no answer counts, until somebody lifts it."""
     found = BreakerState(state, since=0.0)
     assert timer(RULES, found) is None and passed(RULES, found, 1e6) is found
     assert answered(RULES, found, True, 5.0) is found and answered(RULES, found, False, 5.0) is found

@@ -33,7 +33,7 @@ def test_it_is_written_whole_and_only_when_due(tmp_path: pathlib.Path) -> None:
 
 
 def test_without_a_path_it_never_wakes_anybody() -> None:
-    """C23 who asks for no file pays for none."""
+    """Who asks for no file pays for none."""
     textfile = Textfile(None, lambda: b"", lambda problem: None)
     textfile.turn(5.0)
     assert textfile.wake == float("inf")

@@ -76,7 +76,7 @@ def told(stage: Stage) -> list[tuple[float, str]]:
 
 
 def test_what_lives_is_looked_into_while_its_failure_proves_itself(shared: Scripted) -> None:
-    """C61 the bundle stands in the timeline before the first restart, and cost it no time; the restart names the cause."""
+    """The bundle stands in the timeline before the first restart, and cost it no time; the restart names the cause."""
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(20)
     assert told(stage)[:3] == [(10.5, "failure"), (13.3, "note"), (15, "restart")]
     note, restart = (next(event["data"] for event in stage.records.events if event["type"] == each) for each in ("note", "restart"))
@@ -86,7 +86,7 @@ def test_what_lives_is_looked_into_while_its_failure_proves_itself(shared: Scrip
 
 
 def test_an_action_waits_at_most_two_seconds_for_them(shared: Scripted) -> None:
-    """C61 with no time to prove itself the restart comes when they are there, and after 2 s whatever hangs."""
+    """With no time to prove itself the restart comes when they are there, and after 2 s whatever hangs."""
     stage = Stage(failing_for=0).watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(14)
     assert told(stage)[:3] == [(10.5, "failure"), (10.8, "note"), (10.8, "restart")]
     shared.takes = 999
@@ -96,7 +96,7 @@ def test_an_action_waits_at_most_two_seconds_for_them(shared: Scripted) -> None:
 
 
 def test_what_is_dead_is_started_at_once_and_looked_into_beside(shared: Scripted) -> None:
-    """C61 a start waits for nothing."""
+    """A start waits for nothing."""
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5)
     stage.body.alive = False
     stage.body.ends(stage.world.host)
@@ -106,7 +106,7 @@ def test_what_is_dead_is_started_at_once_and_looked_into_beside(shared: Scripted
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of ideas"), OSError(28, "No space left on device")])
 def test_whatever_breaks_in_them_heals_all_the_same(shared: Scripted, fault: Exception) -> None:
-    """C61 the event says what broke, once, and the restart comes when it would have come."""
+    """The event says what broke, once, and the restart comes when it would have come."""
     shared.fault = fault
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(40)
     assert told(stage)[:3] == [(10.5, "failure"), (13.3, "note"), (15, "restart")]
@@ -115,7 +115,7 @@ def test_whatever_breaks_in_them_heals_all_the_same(shared: Scripted, fault: Exc
 
 
 def test_a_full_disk_is_said_and_the_cause_is_told_all_the_same(shared: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C61 no bundle, but what it would have said stands in the timeline."""
+    """No bundle, but what it would have said stands in the timeline."""
 
     def full(*_args: Any) -> Any:
         raise RecordError("no room")
@@ -268,7 +268,7 @@ def test_its_log_is_read_and_a_program_that_is_missing_is_named(host: LocalHost,
 
 
 def test_a_program_that_hangs_takes_no_more_than_its_time(host: LocalHost) -> None:
-    """C04 the whole ends by its deadline; what came too late is left out and named."""
+    """C21 the whole ends by its deadline; what came too late is left out and named."""
     began = time.monotonic()
     report = gathered(host, subject(evidence=Evidence(commands=(("hangs", ("/bin/sleep", "60")),) * 3)), within=1.0)
     assert time.monotonic() - began < 3.0
@@ -277,7 +277,7 @@ def test_a_program_that_hangs_takes_no_more_than_its_time(host: LocalHost) -> No
 
 
 def test_work_is_done_in_slices() -> None:
-    """C04 looking through many processes pauses every few milliseconds, so that no probe waits for it."""
+    """C13 looking through many processes pauses every few milliseconds, so that no probe waits for it."""
     clock = iter(n * 0.003 for n in range(100000))
     pacer = snapshot.Pacer(lambda: next(clock))
     assert [pacer.over() for _ in range(3)] == [False, True, True]

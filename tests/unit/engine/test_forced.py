@@ -159,7 +159,7 @@ def test_a_hold_stands_above_it(play: Play) -> None:
 
 
 def test_a_host_with_nothing_to_force_is_not_woken(tmp_path: pathlib.Path) -> None:
-    """C23 an idle watchdog sleeps until its next probe."""
+    """An idle watchdog sleeps until its next probe."""
     forced = ForcedBreakers(Breakers(str(tmp_path)))
     Stage().watch(wiring=Wiring(forced=forced))
     forced.turn(5.0)

@@ -61,7 +61,7 @@ class Play:
 
 
 def test_cut_off_nothing_distant_has_failed() -> None:
-    """C39 no incident, no restart: the observations are unknown, and that is said once per change, with its reason."""
+    """C59 no incident, no restart: the observations are unknown, and that is said once per change, with its reason."""
     play = Play(**DISTANT)
     play.reached["net"] = "hang"
     play.stage.answers("bad").until(300)
@@ -95,7 +95,7 @@ def test_a_reference_that_answers_costs_a_failure_no_time() -> None:
 
 
 def test_nothing_is_asked_while_all_is_well() -> None:
-    """C23 the reference costs nothing until something distant fails, and nothing at all where everything is local."""
+    """The reference costs nothing until something distant fails, and nothing at all where everything is local."""
     play = Play(**DISTANT, **PAYMENTS)
     play.stage.until(600)
     assert play.asked == 0
@@ -117,7 +117,7 @@ def test_a_breaker_does_not_trip_while_we_are_cut_off() -> None:
 
 
 def test_a_restart_is_not_kept_waiting_by_a_dependency_nobody_can_judge() -> None:
-    """C39 unknown is not failed, also when it is asked once before the first disruptive step."""
+    """C59 unknown is not failed, also when it is asked once before the first disruptive step."""
     play = Play(**PAYMENTS)
     play.reached.update(net="bad", payments="bad")
     play.stage.answers("bad").until(30)

@@ -76,7 +76,7 @@ def test_a_new_instance_is_not_judged_by_the_old_one() -> None:
 
 
 def test_degraded_never_restarts_by_itself() -> None:
-    """C30 slow for six hours, foretold or measured: no incident, no action, no page, no block."""
+    """C26 slow for six hours, foretold or measured: no incident, no action, no page, no block."""
     for changes in ({}, PREDICTS):
         stage = play(rising, **changes).until(6 * 3600)
         assert {event["type"] for event in stage.records.events} == {"degrade"}

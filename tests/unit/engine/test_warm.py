@@ -61,7 +61,7 @@ def test_what_comes_of_it_changes_nothing() -> None:
 
 
 def test_a_probe_never_waits_for_one() -> None:
-    """C04 one that hangs is let go of when a probe comes due; every probe runs at the second it would have run."""
+    """C13 one that hangs is let go of when a probe comes due; every probe runs at the second it would have run."""
 
     class Noted(Ask):
         times: list[float] = []

@@ -52,7 +52,7 @@ def test_the_version_changes_with_every_word(tmp_path: pathlib.Path) -> None:
     "garbage", [b"", b"{}", b"[1]", b'{"to": "ajar", "owner": "x", "reason": "", "since": "2026-01-01T00:00:00Z"}', b"[" * 60000]
 )
 def test_garbage_is_set_aside_and_says_nothing(tmp_path: pathlib.Path, garbage: bytes) -> None:
-    """C49 a garbled file forces nothing, is kept for who wants to look, and is told of."""
+    """A garbled file forces nothing, is kept for who wants to look, and is told of."""
     told: list[str] = []
     breakers = Breakers(str(tmp_path), lambda path, aside, problem: told.append(aside))
     breakers.force("web", None, "open", "ann")

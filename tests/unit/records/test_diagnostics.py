@@ -19,7 +19,7 @@ from selfheal._records.diagnostics import LARGEST, Bundles
 
 
 def test_a_bundle_is_what_the_event_says_it_is(tmp_path: pathlib.Path) -> None:
-    """C61 the path, the SHA-256 and the size are those of the file, which only its owner may read."""
+    """The path, the SHA-256 and the size are those of the file, which only its owner may read."""
     bundles = Bundles(str(tmp_path))
     kept = bundles.keep("web-20261121T210330.001Z", {"incident": "web-20261121T210330.001Z", "sections": {"log": ["one", "two"]}})
     data = pathlib.Path(kept.path).read_bytes()
@@ -54,7 +54,7 @@ def test_a_bundle_too_large_loses_the_oldest_lines_and_says_so(tmp_path: pathlib
 
 
 def test_only_the_newest_are_kept(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C20 a service that fails every minute fills no disk: by number and by size the oldest go."""
+    """A service that fails every minute fills no disk: by number and by size the oldest go."""
     monkeypatch.setattr(diagnostics, "MOST", 3)
     bundles = Bundles(str(tmp_path))
     for n in range(6):
