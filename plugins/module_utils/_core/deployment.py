@@ -301,6 +301,18 @@ def prunable(entries: Iterable[Deployment], standing: Iterable[str], current: Op
     return [entry.release for entry in order[: max(0, excess)]]
 
 
+def fate(entry: Deployment) -> str:
+    """What became of it, in words."""
+    if entry.failure is not None:
+        return "it failed in %s (%s)" % (entry.failure.phase, entry.failure.reason)
+    return "it is active" if entry.phase is Phase.ACTIVE else "it was cut off in %s" % entry.phase
+
+
+def hint(entry: Deployment) -> str:
+    """What else may be done about one whose id is used."""
+    return "" if entry.over else ", or take it up again with deployment_resume"
+
+
 __all__ = [
     "Assessment",
     "Deployment",
@@ -322,8 +334,10 @@ __all__ = [
     "current_act",
     "ended",
     "failed",
+    "fate",
     "first_active",
     "floor",
+    "hint",
     "lineage",
     "newest_good",
     "prunable",

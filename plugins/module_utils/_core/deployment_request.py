@@ -296,6 +296,12 @@ def check_release(name: object, path: str, what: str = "deployment") -> None:
     problems.refuse(what)
 
 
+def same_request(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Do both ask for the same release? Who waits how long and how many are kept makes no difference."""
+    kept = ("source", "build", "shared", "routes", "health", "restart", "schema", "schema_floor")
+    return all((one.get(key) or None) == (other.get(key) or None) for key in kept)
+
+
 __all__ = [
     "Build",
     "Request",
@@ -308,4 +314,5 @@ __all__ = [
     "identifier",
     "parse_request",
     "project_name",
+    "same_request",
 ]

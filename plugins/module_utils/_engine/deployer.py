@@ -23,10 +23,12 @@ from .._core.deployment import (
     assess,
     began,
     current_act,
+    fate,
+    hint,
     upcoming,
 )
-from .._core.deployment_request import Request, parse_request
-from .._core.errors import SelfhealError
+from .._core.deployment_request import Request, parse_request, same_request
+from .._core.errors import ContractError, SelfhealError
 from .._core.model import Service
 from .._core.reasons import Reason
 from .._core.times import parse_time
@@ -36,7 +38,7 @@ from . import cleaning
 from .deploy_run import PhaseFailed, Run, reason_of, words_of
 from .deploy_site import DeploySite, Under
 from .phases import strategy_for, work_of
-from .reverting import put_back
+from .reverting import abandon, put_back
 from .targets import Refused, check_target, choose
 
 
@@ -269,7 +271,11 @@ class Deployer:
             if alive is not False:
                 who = "is at work" if alive else "may be at work"
                 raise Refused(Reason.OWNER_ALIVE, "%s: process %s %s on it" % (entry.id, entry.owner.get("pid"), who))
-            run = self._taken_up(entry)
+            try:
+                run = self._taken_up(entry)
+            except ContractError as error:
+                abandon(self.site, self.project, self.journal, entry, str(error))
+                continue
             words = "cut off in %s, and another deployment was begun since" % entry.phase
             problems = put_back(run, entry.reverting or Failure(entry.phase, Reason.SUPERSEDED.value, words, entry.resumed > 0))
             if not run.entry.over:
@@ -294,7 +300,13 @@ class Deployer:
             return Told("unchanged", said.reason, said.detail, entry, before, before)
         if self.check:
             return Told("planned", said.reason, said.detail, entry, before, "deployments/" + entry.release)
-        wanted = parse_request(entry.request)
+        try:
+            wanted = parse_request(entry.request)
+        except ContractError as error:
+            with self._leases(None, None, "giving up %s" % entry.id):
+                entry = abandon(self.site, self.project, self.journal, entry, str(error))
+            after = self.project.current_target()
+            return Told("failed", Reason.SOURCE_MISSING.value, entry.failure.detail if entry.failure else "", entry, before, after)
         actuator, service = self._prepared(wanted)
         with self._leases(actuator, service, "resuming %s" % entry.id):
             fresh = self.journal.load(entry.id)
@@ -327,10 +339,10 @@ class Deployer:
         """An id that was used: nothing to do when the very same is active; else refused, saying what became of it."""
         from .sources import unchanged_source
 
-        if known.phase is Phase.ACTIVE and before == "deployments/" + known.release and _same_request(known.request, request):
+        if known.phase is Phase.ACTIVE and before == "deployments/" + known.release and same_request(known.request, request):
             if unchanged_source(self.site.host, wanted.source, known.source):
                 return Told("unchanged", None, "%s is active, from the same source" % known.id, known, before, before, tuple(self.warnings))
-        raise Refused(Reason.ID_USED, "The id %s was used before: %s. Choose another one%s." % (known.id, _fate(known), _hint(known)))
+        raise Refused(Reason.ID_USED, "The id %s was used before: %s. Choose another one%s." % (known.id, fate(known), hint(known)))
 
     def _planned(self, wanted: Request, actuator: Optional[Actuator], service: Optional[Service], before: str) -> Told:
         from .planning import plan
@@ -365,21 +377,6 @@ def _alive(entry: Deployment) -> Optional[bool]:
 
 def _service_named(wanted: Request) -> Optional[str]:
     return wanted.restart.name if wanted.restart is not None and wanted.restart.kind == "service" else None
-
-
-def _same_request(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    kept = ("source", "build", "shared", "routes", "health", "restart", "schema", "schema_floor")
-    return all((one.get(key) or None) == (other.get(key) or None) for key in kept)
-
-
-def _fate(entry: Deployment) -> str:
-    if entry.failure is not None:
-        return "it failed in %s (%s)" % (entry.failure.phase, entry.failure.reason)
-    return "it is active" if entry.phase is Phase.ACTIVE else "it was cut off in %s" % entry.phase
-
-
-def _hint(entry: Deployment) -> str:
-    return "" if entry.over else ", or take it up again with deployment_resume"
 
 
 def projects_of(root: str) -> List[str]:

@@ -9,10 +9,15 @@ from dataclasses import replace
 from typing import Callable, List
 
 from .._actuators import routes
-from .._core.deployment import Failure, failed
+from .._actuators.release import Project
+from .._core.deployment import Deployment, Failure, failed
 from .._core.errors import RecordError, SelfhealError
+from .._core.reasons import Reason
+from .._core.times import format_time
+from .._records.journal import Journal
 from .cleaning import leftovers
 from .deploy_run import Run
+from .deploy_site import DeploySite
 from .phases import back, strategy_for
 
 
@@ -51,6 +56,23 @@ def put_back(run: Run, failure: Failure) -> List[str]:
     return problems
 
 
+def abandon(site: DeploySite, project: Project, journal: Journal, entry: Deployment, problem: str) -> Deployment:
+    """Fail a deployment that was cut off and whose journal does not say what was asked for: nothing else can be done about it.
+
+    Left as it is, it would stand in the way of every other. `current` goes back to what the journal says it was. Raises RecordError.
+    """
+    if entry.previous and project.current() == entry.release and project.current_target() != entry.previous:
+        project.switch(entry.previous)
+    detail = "its journal does not say what was to be deployed: %s. Deploy again." % problem
+    failure = Failure(entry.phase, Reason.SOURCE_MISSING.value, detail[:2000], True)
+    entry = failed(entry, failure, format_time(site.host.wall()))
+    journal.save(entry)
+    about = {"deployment": entry.id, "project": entry.project, "kind": entry.kind, "release": entry.release}
+    told = {"phase": failure.phase.value, "reason": failure.reason, "detail": detail[:1000], "resume_attempted": True}
+    site.record("deployment_fail", entry.service, None, {**about, **told, "current": project.current_target()})
+    return entry
+
+
 def _routes(run: Run) -> List[str]:
     if not run.request.routes:
         return []
@@ -73,4 +95,4 @@ def _end(run: Run, failure: Failure, undone: bool) -> List[str]:
     return []
 
 
-__all__ = ["put_back"]
+__all__ = ["abandon", "put_back"]

@@ -12,12 +12,13 @@ from typing import Any, List, Optional, Tuple
 
 from .._core.deployment import KINDS, STANDINGS, Phase, valid_id
 from .._core.links import Glance, Word
-from .journal import SCHEMA
+from .journal import SCHEMA, complete
 
 _LIMIT = 8 << 20
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _PHASES = {phase.value: phase for phase in Phase}
 _WORDS = {word: Word(word) for word in STANDINGS}
+_NEEDED = frozenset(("schema", "id", "kind", "release", "phase", "activated_at", "standing"))
 
 
 class Garbled(ValueError):
@@ -61,8 +62,8 @@ def _read(directory: int, name: str) -> Optional[bytes]:
 
 
 def _entry(identity: str, data: Any) -> Glance:
-    if not isinstance(data, dict) or data["schema"] != SCHEMA or data["id"] != identity:
-        raise ValueError("it is no journal of schema %d with that id" % SCHEMA)
+    if not isinstance(data, dict) or not _NEEDED <= data.keys() or data["schema"] != SCHEMA or data["id"] != identity:
+        data = complete(identity, data)
     kind, release, activated, standing = data["kind"], data["release"], data["activated_at"], data["standing"]
     if kind not in KINDS or not valid_id(release) or not (activated is None or isinstance(activated, str)):
         raise ValueError("kind, release and activated_at are %.40r, %.40r, %.40r" % (kind, release, activated))

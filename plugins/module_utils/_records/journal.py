@@ -175,13 +175,54 @@ def dump(entry: Deployment) -> bytes:
         raise RecordError("The journal of deployment %s cannot be written as JSON: %s" % (entry.id, error)) from error
 
 
+_ABSENT: Mapping[str, Any] = {
+    "schema": SCHEMA,
+    "project": "",
+    "kind": "deploy",
+    "owner": {},
+    "request": {},
+    "source": {},
+    "phases": (),
+    "previous": None,
+    "left": None,
+    "by": "",
+    "service": None,
+    "traffic": "",
+    "manifest": {},
+    "activated_at": None,
+    "standing": None,
+    "reverting": None,
+    "failure": None,
+    "resumed": 0,
+    "notes": (),
+}
+
+
+def complete(identity: str, data: Any) -> Dict[str, Any]:
+    """A journal with every key. It may have been written by another version, or by a tool that knows but the phases and their times.
+
+    What became active is good unless it says otherwise. Raises ValueError for what is none.
+    """
+    if not isinstance(data, dict):
+        raise ValueError("it is no object")
+    made = {**_ABSENT, "release": data.get("id"), **data}
+    updated = made.get("phase_updated_at") or made.get("activated_at") or made.get("started_at")
+    made["phase_updated_at"] = updated
+    made.setdefault("started_at", updated)
+    if made.get("phase") == Phase.ACTIVE.value:
+        made["activated_at"] = made["activated_at"] or updated
+        if "standing" not in data and made["kind"] != "rollback":
+            made["standing"] = {"word": "good", "reason": "active", "at": made["activated_at"]}
+    if made["schema"] != SCHEMA or isinstance(made["schema"], bool):
+        raise ValueError("it is no journal of schema %d" % SCHEMA)
+    if made.get("id") != identity or not valid_id(made["release"]) or made["kind"] not in KINDS:
+        raise ValueError("it is the journal of %.80r" % (made.get("id"),))
+    return made
+
+
 def parse(identity: str, raw: bytes) -> Deployment:
     """A journal from its bytes. Raises ValueError, TypeError or KeyError for what is none."""
-    data = json.loads(raw)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or isinstance(data["schema"], bool):
-        raise ValueError("it is no journal of schema %d" % SCHEMA)
-    if data["id"] != identity or not valid_id(data["release"]) or data["kind"] not in KINDS:
-        raise ValueError("it is the journal of %.80r" % (data["id"],))
+    data = complete(identity, json.loads(raw))
     for key in ("started_at", "phase_updated_at"):
         parse_time(data[key])
     if data["activated_at"] is not None:
@@ -234,4 +275,4 @@ def _failure_data(failure: Optional[Failure]) -> Optional[Dict[str, Any]]:
     }
 
 
-__all__ = ["Journal", "SCHEMA", "dump", "parse", "shown", "to_data"]
+__all__ = ["Journal", "SCHEMA", "complete", "dump", "parse", "shown", "to_data"]

@@ -191,3 +191,30 @@ def test_a_journal_that_says_nonsense_is_set_aside(stage, problem):
     path.write_text(json.dumps(data))
     deployer = stage.deployer()
     assert deployer.resume(0.0) == [] and "set aside" in deployer.warnings[0] and stage.serves() == "v1"
+
+
+def minimal(stage, identity, phase="building", **more):
+    """A journal with nothing in it but how far it came."""
+    stage.own("deployments", identity + ".json").write_text(
+        json.dumps({"id": identity, "phase": phase, "phase_updated_at": "2026-01-01T00:00:00.000Z", **more})
+    )
+
+
+def test_a_journal_that_does_not_say_what_was_asked_for_is_failed_loudly(stage):
+    """C46: nobody can take it up, and left alone it would stand in the way for ever; what serves goes on serving."""
+    stage.deploy("v1")
+    minimal(stage, "v2")
+    (told,) = stage.resume()
+    assert (told.outcome, told.reason, stage.serves()) == ("failed", "source_missing", "v1")
+    kept = stage.journal("v2")
+    assert (kept["phase"], kept["failure"]["phase"], kept["failure"]["resume_attempted"]) == ("failed", "building", True)
+    assert [each["data"]["deployment"] for each in stage.events() if each["type"] == "deployment_fail"] == ["v2"]
+    assert stage.resume() == []
+
+
+def test_a_journal_that_says_little_stops_no_deployment(stage):
+    """C46: the next deployment fails it and goes on."""
+    stage.deploy("v1")
+    minimal(stage, "v2", phase="creating_symlinks", previous="deployments/v1")
+    stage.deploy("v3")
+    assert (stage.serves(), stage.journal("v2")["phase"]) == ("v3", "failed")
