@@ -63,7 +63,7 @@ class Fleet:
         path.replace(renamed)
         return str(renamed)
 
-    def play(self, playbook: str, *options: str, within: float = 300.0, **extra: Any) -> Played:
+    def play(self, playbook: str, *options: str, within: float = 600.0, **extra: Any) -> Played:
         """Run one of the collection's playbooks, or a file, to its end; `extra` are its variables (-e)."""
         name = playbook if "/" in playbook else "%s.%s" % (COLLECTION, playbook)
         argv = ["ansible-playbook", name, "-i", self.inventory(), *options]
@@ -80,7 +80,7 @@ class Fleet:
         text = done.stdout + done.stderr
         return Played(done.returncode, text, _recap(text))
 
-    def ok(self, playbook: str, *options: str, within: float = 300.0, **extra: Any) -> Played:
+    def ok(self, playbook: str, *options: str, within: float = 600.0, **extra: Any) -> Played:
         """`play`, and it must end well."""
         played = self.play(playbook, *options, within=within, **extra)
         assert played.code == 0, played.text[-6000:]
