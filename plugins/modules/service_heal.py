@@ -411,9 +411,9 @@ def incident(ending: Ending, service: Service) -> Dict[str, Any]:
     shown.update({key: ending.found(key) for key in ("failure_time", "recovery_time", "recovery_duration_ms")})
     shown["steps"] = [step.as_data() for step in ending.steps]
     if ending.outcome == "planned":
-        from ..module_utils._engine.explain import worst_case
+        from ..module_utils._engine.explain import windows, worst_case
 
-        shown["worst_case"] = worst_case(service)
+        shown["worst_case"] = worst_case(service, windows(service))
     return shown
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from .._core.cause import Probable
 from .._core.ladder import settle
@@ -19,13 +19,25 @@ JUST_AFTER = 1e-6
 RUNGS = frozenset(("start", "restart", "redeploy", "rollback", "page"))
 
 
-def worst_case(service: Service) -> List[Dict[str, Any]]:
+def windows(service: Service) -> Dict[str, float]:
+    """Seconds that rungs need at least on this host, by what is journalled of the release: a redeployment takes as long as its builds may."""
+    if service.release is None:
+        return {}
+    from .._actuators.released import longest
+
+    return longest(service.release)
+
+
+def worst_case(service: Service, windows: Optional[Mapping[str, float]] = None) -> List[Dict[str, Any]]:
     """``[{rung, attempt, at}]``, in seconds after the fault: the service hangs just after all its probes were answered, and never heals.
 
     The real engine is run on a virtual clock against a resource whose every action succeeds within a second and helps
-    nothing. A service that nothing would be done about (only readiness probes) has an empty list.
+    nothing. A service that nothing would be done about (only readiness probes) has an empty list. `windows`: what rungs need at least.
     """
-    alone = replace(service, dependencies=(), guard=replace(service.guard, peers=()))
+    ladder = tuple(
+        rung if rung.command or rung.http else replace(rung, timeout=max(rung.timeout, (windows or {}).get(rung.rung, 0.0))) for rung in service.ladder
+    )
+    alone = replace(service, ladder=ladder, dependencies=(), guard=replace(service.guard, peers=()))
     hung = tuple(Entry(JUST_AFTER, "probe", p.name, alone.name, result="hang") for p in alone.probes if p.role != "startup")
     simulation = Simulation((alone,), Scenario(_long_enough(alone), hung))
     events = simulation.run(until_type="page")["events"]
@@ -74,4 +86,4 @@ def _long_enough(service: Service) -> float:
     return 100.0 + detect + climb * 2 + rest
 
 
-__all__ = ["now", "rung", "sentence", "worst_case"]
+__all__ = ["now", "rung", "sentence", "windows", "worst_case"]

@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..._engine.explain import worst_case
+    from ..._engine.explain import windows, worst_case
 
     etc = Etc(args.etc)
     path = args.contracts or etc.contracts
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     config = None if args.contracts else load_watchdog(etc)
     if config is not None:
         services = capped(services, config)
-    found = [{"service": each.name, "worst_case": worst_case(each), "now": _now(each, config)} for each in services]
+    found = [{"service": each.name, "worst_case": worst_case(each, windows(each)), "now": _now(each, config)} for each in services]
     if not args.json:
         for each in found:
             _show(each)
