@@ -149,6 +149,17 @@ def _switch(entry: Deployment, entries: List[Deployment], good: Optional[str]) -
     return SWITCH_LIMIT + max((_seconds(request.get("health_within"), 60.0) for request in requests), default=60.0)
 
 
+def longest(release: Release) -> Dict[str, float]:
+    """Seconds that a redeployment of what is current may take for pulling and building; nothing where the journals cannot be read."""
+    project = Project(release.root, release.project)
+    try:
+        current = project.current()
+        entry = Journal(project.journals, repair=False).load(current) if current is not None else None
+    except SelfhealError:
+        return {}
+    return {} if entry is None else {"redeploy": _build(entry)}
+
+
 def _build(entry: Deployment) -> float:
     """Seconds that pulling and building again may take, by the journal of what is current."""
     git = (entry.request.get("source") or {}).get("git")
@@ -184,4 +195,4 @@ def _answer(text: str) -> Optional[Dict[str, object]]:
     return found if isinstance(found, dict) else None
 
 
-__all__ = ["Errand", "Known", "Released", "told"]
+__all__ = ["Errand", "Known", "Released", "longest", "told"]

@@ -178,3 +178,15 @@ def test_the_ladder_redeploys_rolls_back_and_condemns(stage, service):
     assert stage.journal("v2")["standing"]["reason"] == "healed_by_rollback"
     incidents = {each.get("incident") for each in stage.events() if each["type"] == "deployment_phase" and each.get("service") == "web"}
     assert incidents == {ending.incident}
+
+
+def test_explain_counts_with_the_builds(stage):
+    """C31: the worst case on this host has the time in it that building again may take."""
+    from selfheal._engine.explain import windows, worst_case
+
+    stage.deploy("v1", build=[{"argv": ["true"], "timeout": 900}])
+    service = contract(stage)
+    plain = {step["rung"]: step["at"] for step in worst_case(service)}
+    found = {step["rung"]: step["at"] for step in worst_case(service, windows(service))}
+    assert windows(service) == {"redeploy": 900.0}
+    assert found["redeploy"] == plain["redeploy"] and found["rollback"] == pytest.approx(plain["rollback"] + 899, abs=2)
