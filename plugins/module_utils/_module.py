@@ -8,19 +8,17 @@ Of AnsibleModule only ``fail_json``, ``exit_json``, ``warn`` and ``no_log_values
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from ._core.errors import SelfhealError
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a module returns: `result` as it is, failed with message `failure` if that is given, and `warnings` for people."""
 
     result: Mapping[str, Any]
     failure: Optional[str] = None
-    warnings: Sequence[str] = field(default_factory=tuple)
+    warnings: Sequence[str] = ()
 
 
 def run(module: Any, body: Callable[[Any], Report]) -> None:
