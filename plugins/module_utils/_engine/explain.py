@@ -20,7 +20,7 @@ RUNGS = frozenset(("start", "restart", "redeploy", "rollback", "page"))
 
 
 def windows(service: Service) -> Dict[str, float]:
-    """Seconds that rungs need at least on this host, by what is journalled of the release: a redeployment takes as long as its builds may."""
+    """Seconds that rungs need at least on this host, by the release's journal: a redeployment takes as long as its builds may."""
     if service.release is None:
         return {}
     from .._actuators.released import longest
@@ -35,7 +35,8 @@ def worst_case(service: Service, windows: Optional[Mapping[str, float]] = None) 
     nothing. A service that nothing would be done about (only readiness probes) has an empty list. `windows`: what rungs need at least.
     """
     ladder = tuple(
-        rung if rung.command or rung.http else replace(rung, timeout=max(rung.timeout, (windows or {}).get(rung.rung, 0.0))) for rung in service.ladder
+        rung if rung.command or rung.http else replace(rung, timeout=max(rung.timeout, (windows or {}).get(rung.rung, 0.0)))
+        for rung in service.ladder
     )
     alone = replace(service, ladder=ladder, dependencies=(), guard=replace(service.guard, peers=()))
     hung = tuple(Entry(JUST_AFTER, "probe", p.name, alone.name, result="hang") for p in alone.probes if p.role != "startup")
