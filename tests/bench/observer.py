@@ -32,7 +32,7 @@ def asked(port: int, path: str = "/", timeout: float = 1.0) -> bytes:
     """The whole answer of a server on loopback; nothing when it refuses, breaks off or does not answer in time."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout) as client:
-            client.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n" % path.encode())
+            client.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path.encode())
             return b"".join(iter(lambda: client.recv(65536), b""))
     except OSError:
         return b""

@@ -179,7 +179,7 @@ class Bed:
         """(status, body) of one of the endpoints; (0, "") while nobody listens."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 5) as client:
-                client.sendall(("%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n" % (method, path, headers)).encode())
+                client.sendall(("%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (method, path, headers)).encode())
                 data = b"".join(iter(lambda: client.recv(65536), b""))
         except OSError:
             return 0, ""

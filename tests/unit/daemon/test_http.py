@@ -98,10 +98,10 @@ def ask(address: Tuple[str, int], data: bytes, hang_up: bool = False) -> bytes:
 
 
 REQUESTS = [
-    (b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", Request("GET", "/health/live", {}, {"host": "x"})),
+    (b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n", Request("GET", "/health/live", {}, {"host": "x"}, "x")),
     (b"HEAD / HTTP/1.0\n\n", Request("HEAD", "/", {}, {})),
     (b"GET /artifacts?limit=5&type=a%20b+c&limit=6 HTTP/1.1\r\n\r\n", Request("GET", "/artifacts", {"limit": "6", "type": "a b c"}, {})),
-    (b"GET http://h:1/services?x HTTP/1.1\r\n\r\n", Request("GET", "/services", {"x": ""}, {})),
+    (b"GET http://h:1/services?x HTTP/1.1\r\n\r\n", Request("GET", "/services", {"x": ""}, {}, "h")),
     (b"GET /%2e%2e/%ff HTTP/1.1\r\nA: b:c \r\n\r\n", Request("GET", "/../\ufffd", {}, {"a": "b:c"})),
 ]
 

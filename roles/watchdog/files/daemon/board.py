@@ -88,9 +88,18 @@ class Board:
     # -- what may be asked -----------------------------------------------------------------------------------------------
 
     @property
-    def ready(self) -> bool:
-        """The contracts are loaded, and every healer has had its first turn."""
+    def started(self) -> bool:
+        """The contracts are loaded, and every healer has had its first turn. Once true it stays so."""
         return self.loaded and self.cycles > 0
+
+    @property
+    def ready(self) -> bool:
+        """It has started and does its work now: not every healer is broken."""
+        return self.started and (bool(self.rounds.healers) or not self.rounds.broken)
+
+    def not_watched(self) -> List[str]:
+        """Services that stand in the contracts and are not watched: their healer broke, or nothing here can act on them."""
+        return sorted([*self.rounds.broken, *self.unsupported])
 
     @property
     def running_for(self) -> float:

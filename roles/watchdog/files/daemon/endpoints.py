@@ -14,6 +14,7 @@ from .._core.errors import RecordError, SelfhealError
 from .._core.times import format_time
 from . import metrics, page
 from .board import Board
+from .config import loopback
 from .http import Request, Response, plain
 
 MOST_EVENTS = 1000
@@ -35,7 +36,7 @@ class Endpoints:
             "/health": self._health,
             "/health/live": self._live,
             "/health/ready": self._ready,
-            "/health/startup": self._ready,
+            "/health/startup": self._startup,
             "/services": self._services,
             "/artifacts": self._artifacts,
             "/metrics": self._metrics,
@@ -47,6 +48,8 @@ class Endpoints:
         parts = path.split("/")
         one = len(parts) in (3, 4) and parts[1] == "services" and parts[2] and parts[3:] in ([], ["ready"])
         is_open = path == "/health/live" or (one and len(parts) == 4)
+        if not self._meant(request):
+            return plain(421, "this is the watchdog of %s, asked as %.80s; ask for localhost" % (self._board.config.host, request.host))
         if not is_open and not self._known(request):
             return plain(401, "a token is needed: Authorization: Bearer ...", (("WWW-Authenticate", 'Bearer realm="selfheal"'),))
         if one:
@@ -60,6 +63,14 @@ class Endpoints:
         scheme, _space, given = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and _same(given.strip(), self.token)
 
+    def _meant(self, request: Request) -> bool:
+        """Did whoever asks mean this host? A page elsewhere whose name was made to point here (DNS rebinding) gives itself away.
+
+        On loopback only this host's own names are answered; elsewhere the token keeps such a page out.
+        """
+        listen = self._board.config.listen[0].lower()
+        return request.host is None or not loopback(listen) or loopback(request.host) or request.host == listen
+
     def _page(self, request: Request) -> Response:
         return Response(200, page.render(self._board.summary(), self._board.services()), "text/html; charset=utf-8")
 
@@ -69,9 +80,15 @@ class Endpoints:
     def _live(self, request: Request) -> Response:
         return _json({"live": True, "pid": os.getpid(), "running_for_seconds": round(self._board.running_for, 3)})
 
+    def _startup(self, request: Request) -> Response:
+        board = self._board
+        data = {"started": board.started, "contracts_loaded": board.loaded, "first_cycle_done": board.cycles > 0}
+        return _json(data, 200 if board.started else 503)
+
     def _ready(self, request: Request) -> Response:
         board = self._board
         data: Dict[str, Any] = {"ready": board.ready, "contracts_loaded": board.loaded, "first_cycle_done": board.cycles > 0}
+        data["not_watched"] = board.not_watched()
         if board.cycles:
             data["last_cycle"] = format_time(board.last_cycle)
         return _json(data, 200 if board.ready else 503)

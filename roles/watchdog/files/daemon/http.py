@@ -32,6 +32,7 @@ PHRASES = {
     401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
@@ -40,12 +41,16 @@ PHRASES = {
 
 
 class Request(NamedTuple):
-    """`path` is decoded and begins with a slash; `query` holds the last value of each key; header names are in lower case."""
+    """`path` is decoded and begins with a slash; `query` holds the last value of each key; header names are in lower case.
+
+    host: whom the client wanted to ask, as it wrote it, without a port; None where it did not say (HTTP/1.0).
+    """
 
     method: str
     path: str
     query: Dict[str, str]
     headers: Dict[str, str]
+    host: Optional[str] = None
 
 
 class Response(NamedTuple):
@@ -53,6 +58,8 @@ class Response(NamedTuple):
     body: bytes
     type: str = "application/json; charset=utf-8"
     headers: Tuple[Tuple[str, str], ...] = ()
+    allows: str = ""
+    """What a browser may use besides the page itself, as directives of a Content-Security-Policy."""
 
 
 class Refused(Exception):
@@ -84,16 +91,27 @@ def parse(head: bytes) -> Request:
         name, colon, value = line.partition(b":")
         if not colon or not name or name != name.strip():
             raise Refused(400, "a header line is malformed")
-        headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
+        known = name.decode("latin-1").lower()
+        if known == "host" and known in headers:
+            raise Refused(400, "there must be one Host header")
+        headers[known] = value.strip().decode("latin-1")
     if words[0] not in (b"GET", b"HEAD"):
         raise Refused(405, "this is read-only: GET and HEAD; change things with the selfheal command")
-    target = words[1]
+    target, asked = words[1], headers.get("host")
     if target[:7].lower() == b"http://":
-        target = b"/" + target[7:].partition(b"/")[2]
+        authority, _slash, rest = target[7:].partition(b"/")
+        target, asked = b"/" + rest, authority.decode("latin-1")
     if not target.startswith(b"/"):
         raise Refused(400, "the request target must begin with a slash")
     path, _mark, query = target.partition(b"#")[0].partition(b"?")
-    return Request(words[0].decode("ascii"), _text(path), _query(query), headers)
+    return Request(words[0].decode("ascii"), _text(path), _query(query), headers, None if asked is None else _hostname(asked))
+
+
+def _hostname(authority: str) -> str:
+    """``[::1]:9877`` → ``::1``, ``LOCALHOST.:80`` → ``localhost``."""
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.partition(":")[0].rstrip(".").lower()
 
 
 def _query(raw: bytes) -> Dict[str, str]:
@@ -114,7 +132,10 @@ def render(response: Response, body: bool) -> bytes:
         "Connection: close",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
-        "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+        "X-Frame-Options: DENY",
+        "Referrer-Policy: no-referrer",
+        "Cross-Origin-Resource-Policy: same-origin",
+        "Content-Security-Policy: default-src 'none'; %sframe-ancestors 'none'; base-uri 'none'; form-action 'none'" % response.allows,
     ]
     head += ["%s: %s" % pair for pair in response.headers]
     return ("\r\n".join(head) + "\r\n\r\n").encode("ascii") + (response.body if body else b"")
