@@ -21,7 +21,7 @@ from .._host import Machine, Outcome, Step
 from .._proc import Gone, Pause
 from .._records.files import read_file
 from . import container_state as states
-from .base import Actuator, Instance, Presence, State, Timed, Work
+from .base import Actuator, Evidence, Instance, Presence, State, Timed, Work
 from .container_engine import ContainerEngine
 from .container_state import Clock, Story, Told, of
 
@@ -165,6 +165,15 @@ class ContainerActuator(Actuator):
             count += 1
             self._restarts = (str(told["Id"]), count)
         return {"revived": known[0] == told["Id"] and count > known[1]}
+
+    def evidence(self) -> Evidence:
+        told = self._told or {}
+        state = told.get("State") or {}
+        known: Dict[str, Any] = {"State": {key: value for key, value in state.items() if key != "Health"}, "health": state.get("Health")}
+        known.update({key: told[key] for key in ("Id", "Image", "RestartCount", "Created") if key in told})
+        known.update(exit_status=state.get("ExitCode"), MainPID=state.get("Pid"), Result="oom-kill" if state.get("OOMKilled") else "")
+        log = ("docker", "--host", self.engine.address, "logs", "--timestamps", "--tail=200", self.name)
+        return Evidence(known, commands=(("log", log),))
 
     def watch(self, instance: Instance) -> Optional[Step]:
         return Gone(*_proc.parse_instance(instance.id)) if instance.pid and _proc.can_wait() else None

@@ -52,6 +52,8 @@ class Gathering:
         self._subject = subject
         self._host = host
         self._until = until
+        # Nobody waits for what is looked into beside a start.
+        self._patience = 1.0 if subject.alive else 4.0
         self._began = host.monotonic()
         self.sections: Dict[str, Any] = {}
         self.problems: Dict[str, str] = {}
@@ -71,7 +73,7 @@ class Gathering:
         ]
         yield from self._unit()
         for name, argv in subject.evidence.commands:
-            self._keep_lines(name, (yield from self._ask(name, argv, 0.8)))
+            self._keep_lines(name, (yield from self._ask(name, argv, 0.8, merged=True)))
         yield from self._log()
         yield from self._kernel()
         yield from self._disks_and_release()
@@ -99,13 +101,13 @@ class Gathering:
                 return ended.value
             yield Timed(Pause(), 0.0)
 
-    def _ask(self, section: str, argv: Tuple[str, ...], within: float) -> Work[str]:
-        """What a program says on stdout; why it said nothing stands under ``problems``."""
-        left = min(within, self._until - self._host.monotonic())
+    def _ask(self, section: str, argv: Tuple[str, ...], within: float, merged: bool = False) -> Work[str]:
+        """What a program says on stdout (merged: and stderr); why it said nothing stands under ``problems``."""
+        left = min(within * self._patience, self._until - self._host.monotonic())
         if left < _TOO_LATE:
             self.problems[section] = "left out: there was no time left for %s" % argv[0]
             return ""
-        outcome = yield Timed(Run(argv, output_limit=_LOG_BYTES), left)
+        outcome = yield Timed(Run(argv, output_limit=_LOG_BYTES, merge=merged), left)
         if outcome.status != "ok":
             self.problems[section] = "%s: %s" % (argv[0], outcome.detail or outcome.reason)
         return str(outcome.data.get("stdout", ""))
@@ -114,7 +116,7 @@ class Gathering:
         """A watchdog that may do little does not see whose sockets others have; a program with all rights, in a unit of its own, does."""
         if not systemd_runs() or all(each.pid for each in self._listeners):
             return
-        limit = min(_WITHIN["listening"], self._until - self._host.monotonic())
+        limit = min(_WITHIN["listening"] * self._patience, self._until - self._host.monotonic())
         if limit < _TOO_LATE:
             return
         outcome = yield Timed(OperatorCommand(("ss", "-Hltnp"), limit), limit)

@@ -18,6 +18,8 @@ import pytest
 from healing import Stage
 
 from selfheal._actuators.base import Evidence, Timed
+from selfheal._actuators.container import ContainerActuator
+from selfheal._actuators.container_engine import ContainerEngine
 from selfheal._core import contract
 from selfheal._core.cause import Cause, Probable
 from selfheal._core.errors import RecordError
@@ -299,3 +301,20 @@ def test_who_listens_is_read_as_ss_tells_it() -> None:
     assert snapshot.owners(SS) == {80: 812, 53: 301, 22: 700}
     listener = snapshot.Listener("0.0.0.0", 80)
     assert snapshot.owned(listener, os.getpid()).pid == os.getpid() and snapshot.owned(listener, 4194304) == listener
+
+
+def test_a_container_tells_how_it_ended() -> None:
+    """Killed for want of memory, exit status, restarts: from what the engine said last; its log is asked of the engine it lives on."""
+    actuator = ContainerActuator("web", ContainerEngine("unix:///run/docker.sock"))
+    assert actuator.evidence().told["exit_status"] is None
+    state = {"Status": "exited", "OOMKilled": True, "ExitCode": 137, "Pid": 0, "Health": {"Status": "unhealthy"}}
+    actuator._told = {"Id": "c0ffee", "RestartCount": 4, "State": state, "Config": {"Env": ["PASSWORD=hunter2"]}}
+    evidence = actuator.evidence()
+    assert evidence.told["Result"] == "oom-kill" and evidence.told["exit_status"] == 137 and "hunter2" not in str(evidence)
+    assert evidence.commands[0][1][:4] == ("docker", "--host", "unix:///run/docker.sock", "logs")
+
+
+def test_a_container_killed_for_memory_is_said_to_be(host: LocalHost) -> None:
+    """What the resource itself said leads to the cause."""
+    report = gathered(host, subject(evidence=Evidence({"Result": "oom-kill", "exit_status": 137})))
+    assert report["probable_cause"] == "oom_killed"
