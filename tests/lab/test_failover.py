@@ -95,7 +95,7 @@ class Site:
     def _application(self, name: str, host: Bed, addresses: Dict[str, str]) -> None:
         host.copy(str(HERE / "traffic" / "app.py"), "/usr/local/lib/traffic/app.py")
         host.write(UNITS + "/web.service", APP % name)
-        host.sh("systemctl daemon-reload && systemctl start web")
+        host.sh("systemctl daemon-reload && systemctl start web", within=120)
         probe = {"role": "liveness", "http": {"url": "http://127.0.0.1:8080/live"}, "period": 1, "timeout": 0.5}
         others = ["http://%s:8080/ready" % address for other, address in addresses.items() if other != name]
         contract = {
@@ -109,7 +109,7 @@ class Site:
             "guard": {"peers": others},
         }
         host.contracts(contract)
-        host.sh("systemctl daemon-reload && systemctl start selfheal-watchdog")
+        host.sh("systemctl daemon-reload && systemctl start selfheal-watchdog", within=120)
         host.healthy("web")
 
     def _balancer(self, addresses: Dict[str, str]) -> None:
@@ -126,7 +126,7 @@ class Site:
             self.proxy.write(path, text)
         self.proxy.copy(str(ROLE / "files" / "haproxy-save-state"), values["failover_proxy_save"])
         self.proxy.copy(str(HERE / "traffic" / "client.py"), "/usr/local/lib/traffic/client.py")
-        self.proxy.sh("chmod 755 %s; systemctl daemon-reload && systemctl restart haproxy" % values["failover_proxy_save"])
+        self.proxy.sh("chmod 755 %s; systemctl daemon-reload && systemctl restart haproxy" % values["failover_proxy_save"], within=120)
 
     def shown(self) -> Dict[str, str]:
         """The status of each server as HAProxy has it."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import socket
@@ -55,6 +56,7 @@ def test_traffic_leaves_at_haproxy_and_returns(bed: Any, proxy: Double) -> None:
     assert "web/a" == bed.event("failover")["data"]["backend"]
     bed.until(lambda: proxy.servers["a"] == "MAINT", 5, "a is out of the traffic")
     bed.until(states.exists, 5, "the states are saved")
+    bed.until(lambda: json.loads(bed.get("/services/web")[1])["traffic"] == "backup", 5, "the watchdog shows it")
     proxy.servers["a"] = "UP"
     bed.until(lambda: proxy.servers["a"] == "MAINT", 15, "a balancer that forgot is told again")
     (bed.home("web") / "bad").unlink()
