@@ -71,7 +71,6 @@ class Fleet:
             argv += ["-e", json.dumps(extra)]
         environment = {
             **os.environ,
-            "ANSIBLE_CALLBACKS_ENABLED": "",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder),
         }

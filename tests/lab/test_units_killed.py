@@ -55,7 +55,7 @@ def test_killed_and_nothing_else_restarts_it(bed: Any, measured: Any) -> None:
     assert 1 == len(started) and not bed.events("restart")
     assert recovered["incident"] == failure["incident"]
     assert bed.pid("web") not in (0, old) and 2 == len(bed.lines("/srv/web/starts"))
-    assert took < 5000
+    assert took < 15_000
     bed.selfheal("timeline", "verify")
 
 
