@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
-from .._core.containers import NEW, OLD, OWNER, REPLACES
+from .._core.containers import NEW, OLD, OWNER, RELEASE, REPLACES
 from .._core.reasons import Reason
 from .._host import Outcome
 from .base import Timed, Work
@@ -26,7 +26,8 @@ _FROM_IMAGE = ("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "Expose
 
 
 class Maker:
-    """Makes one container anew. `image`: a reference, None: as it is; `labels`, `restart_policy`: what is changed besides."""
+    """Makes one container anew. `image`: a reference, None: as it is; `labels`, `restart_policy`, `definition` (keys
+    of the request that makes a container): what is changed besides."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Maker:
         image: Optional[str] = None,
         labels: Optional[Mapping[str, str]] = None,
         restart_policy: Optional[Tuple[str, int]] = None,
+        definition: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self.engine = engine
         self.name = name
         self._image = image
         self._labels = dict(labels or {})
         self._policy = restart_policy
+        self._definition = definition or {}
         self._old: Optional[Told] = None
         self._ran = False
         self._new = ""
@@ -173,7 +176,14 @@ class Maker:
             return wanted
         had = yield from self._ask("GET", "/images/%s/json" % old.get("Image"))
         inherited = of(had.data["body"], "Config") if had.status == "ok" else None
-        return create_body(old, reference, inherited or {}, {**self._labels, OWNER: self.name, REPLACES: str(old["Id"])}, self._policy)
+        body = create_body(old, reference, inherited or {}, {**self._labels, OWNER: self.name, REPLACES: str(old["Id"])}, self._policy)
+        own = {key: value for key, value in self._definition.items() if key not in ("HostConfig", "Labels", "Image")}
+        host = {**body["HostConfig"], **(self._definition.get("HostConfig") or {})}
+        return {**body, **own, "HostConfig": host, "Labels": {**(self._definition.get("Labels") or {}), **body["Labels"]}}
+
+    def taken_up(self, new: Told, old: Told) -> None:
+        """What another process has made: `new` stands in the place of `old`."""
+        self._new, self._old, self._ran = str(new["Id"]), old, True
 
 
 def _done() -> Work[Outcome]:
@@ -260,7 +270,8 @@ def mend(engine: ContainerEngine, name: str, there: Mapping[str, str]) -> Work[O
         return outcome
     if name in there and name + OLD in there:
         outcome = yield from maker._ask("GET", "/containers/%s/json" % there[name])
-        if outcome.status == "ok" and of(outcome.data["body"], "Config", "Labels", REPLACES) == there[name + OLD]:
+        labels = of(outcome.data["body"], "Config", "Labels") if outcome.status == "ok" else {}
+        if RELEASE not in labels and labels.get(REPLACES) == there[name + OLD]:
             if of(outcome.data["body"], "State", "Status") == "running":
                 return (yield from maker._remove(there[name + OLD]))
             # The new one was never proven: the old one takes its place again.

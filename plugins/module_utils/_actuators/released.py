@@ -120,6 +120,12 @@ class Released(Actuator):
     def watch(self, instance: Instance) -> Optional[Step]:
         return self._inner.watch(instance)
 
+    def probe(self, instance: Optional[Instance]) -> Optional[Step]:
+        return self._inner.probe(instance)
+
+    def away(self) -> Optional[str]:
+        return self._inner.away()
+
     def start(self) -> Work[Outcome]:
         return self._inner.start()
 

@@ -26,6 +26,7 @@ STUCK_AFTER = 60.0
 OWNER = "selfheal.owner"
 HELPER = "selfheal.helper"
 REPLACES = "selfheal.replaces"
+RELEASE = "selfheal.release"
 NEW = ".selfheal-new"
 OLD = ".selfheal-old"
 """What stands beside a container of that name while it is made anew."""
@@ -264,6 +265,7 @@ __all__ = [
     "POLICIES",
     "Plan",
     "RECREATE",
+    "RELEASE",
     "REPLACES",
     "Rules",
     "STATES",

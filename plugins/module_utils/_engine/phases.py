@@ -141,25 +141,15 @@ class TreeStrategy(Strategy):
         return []
 
 
-class ImageStrategy(Strategy):
-    """Refuses: nothing in this version makes containers of images."""
-
-    def _refuse(self, run: Run) -> Any:
-        raise PhaseFailed(Reason.UNSUPPORTED, "source.image: images are not deployed by this version; give upload or git")
-
-    pull = build = copy = switch = verify = _refuse
-
-    def switch_back(self, run: Run) -> List[str]:
-        return []
-
-    def clear(self, run: Run) -> List[str]:
-        return []
-
-
-STRATEGIES: Mapping[str, Strategy] = {"upload": TreeStrategy(), "git": TreeStrategy(), "image": ImageStrategy()}
+STRATEGIES: Mapping[str, Strategy] = {"upload": TreeStrategy(), "git": TreeStrategy()}
 
 
 def strategy_for(request: Request) -> Strategy:
+    """Who deploys such a source. What containers take is loaded only for an image."""
+    if request.source.kind == "image":
+        from .image_strategy import ImageStrategy
+
+        return ImageStrategy()
     return STRATEGIES[request.source.kind]
 
 

@@ -26,8 +26,6 @@ def plan(host: Host, project: Project, wanted: Request) -> Dict[str, Any]:
     """``{phases, source, current, routes, shared, builds}``. Raises Refused where the deployment would fail for sure."""
     if project.stands(wanted.id):
         raise Refused(Reason.ID_USED, "%s stands already, and no journal knows it. Choose another id." % project.release(wanted.id))
-    if wanted.source.kind == "image":
-        raise Refused(Reason.UNSUPPORTED, "source.image: images are not deployed by this version; give upload or git")
     missing = [each.path for each in wanted.shared if not each.directory and not os.path.exists(os.path.join(project.shared, each.path))]
     if missing:
         words = "shared/%s is missing in %s: put it there before deploying, or write %s/ for a directory that is made when it is missing"
@@ -45,6 +43,10 @@ def plan(host: Host, project: Project, wanted: Request) -> Dict[str, Any]:
 def _source(host: Host, wanted: Request) -> Dict[str, Any]:
     source = wanted.source
     try:
+        if source.kind == "image":
+            from .image_strategy import identified
+
+            return identified(host, source)
         if source.kind == "git":
             commit = drive(host, git.look(source))
             return {"kind": "git", "repository": redact_text(source.repository), "ref": source.ref, "commit": commit}

@@ -17,8 +17,8 @@ from .._probes.unit import BOOTED
 from .job import Job
 
 if TYPE_CHECKING:
-    from .._actuators.released import Errand
     from .._actuators.container_engine import ContainerEngine
+    from .._actuators.released import Errand
 
 
 class UnsupportedResource(SelfhealError):
@@ -53,10 +53,10 @@ def _resource(service: Service, run_dir: str, state_dir: str, boot_id: str, engi
         from .._actuators.systemd import UnitActuator
 
         return UnitActuator(service.resource.name, run_dir, boot_id)
-    if isinstance(service.resource, ContainerResource) and engine is not None:
+    if isinstance(service.resource, ContainerResource):
         from .._actuators.container import ContainerActuator
 
-        return ContainerActuator(service.resource.name, engine, health_counts(service))
+        return ContainerActuator(service.resource.name, engine or container_engine(), health_counts(service))
     if not isinstance(service.resource, ProcessResource):
         raise UnsupportedResource("service %s: nothing here acts on %s" % (service.name, service.resource.kind))
     from .._actuators.process import ProcessActuator
