@@ -89,7 +89,7 @@ class BenchHost(lab.Host):
     def unit(self, name: str, *lines: str) -> None:
         """One more unit, of `lines` in its [Service], running."""
         self.write("%s/%s.service" % (UNITS, name), "\n".join(["[Service]", *lines]) + "\n")
-        self.sh("systemctl daemon-reload && systemctl start %s" % name, within=60)
+        self.sh("systemctl daemon-reload && systemctl start %s" % name, within=180)
 
     def start(self, units: Sequence[Unit]) -> None:
         self.sh("systemctl daemon-reload && systemctl start %s" % " ".join(unit.name for unit in units), within=60)
@@ -101,7 +101,7 @@ class BenchHost(lab.Host):
         self.write("/etc/selfheal/contracts.json", json.dumps({"services": list(contracts)}))
         self.sh("mkdir -p -m 0700 /var/lib/selfheal /run/selfheal")
         self.unit("selfheal-watchdog", *WATCHDOG)
-        wait(lambda: set(self.states().values()) == {"healthy"}, 60, "every service on %s is healthy" % self.name)
+        wait(lambda: set(self.states().values()) == {"healthy"}, 120, "every service on %s is healthy" % self.name)
 
     def states(self) -> Dict[str, str]:
         """What the watchdog publishes: the state of each service."""
@@ -178,7 +178,7 @@ def let_in(hosts: Sequence[lab.Host], folder: pathlib.Path) -> pathlib.Path:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     public = key.with_name("key.pub").read_text()
     for host in hosts:
-        host.write("/root/.ssh/authorized_keys", public, "0600")
+        host.run("sh", "-c", "umask 077 && mkdir -p ~/.ssh && cat > ~/.ssh/authorized_keys", text=public)
     return key
 
 
