@@ -79,10 +79,8 @@ def test_wrong_input_is_2(stage, run):
 
 def test_resume_of_all_projects(stage, run):
     """A timer runs it: nothing stuck is exit status 0, and so is what was taken up."""
-    assert run("resume", project=None) == (
-        0,
-        {"results": [], "summary": dict.fromkeys(("changed", "unchanged", "planned", "blocked", "failed"), 0)},
-    )
+    status, told = run("resume", project=None)
+    assert (status, told["results"], set(told["summary"].values())) == (0, [], {0})
     source, mark = stage.version("v1"), stage.base / "mark"
     pid = os.fork()
     if pid == 0:
