@@ -80,7 +80,14 @@ options:
             type: float
             default: 300
       image:
-        description: A container's image. Not deployed by this version.
+        description:
+          - A container of an image. C(reference) is an image that the engine has; it is not pulled. C(container) is the container's name.
+            C(definition) is what the container is made of besides, in the words of the engine's C(POST /containers/create), such as
+            C(Cmd), C(Env) and C(HostConfig). Where the container exists already, it is changed by that only.
+          - The container is made anew beside the old one, takes its name, and its own health check has to pass. The old one is kept,
+            stopped, until the next deployment. A rollback goes to the image of the release before, by its id.
+          - A container of that name that no deployment made is C(name_conflict), an image that is missing C(image_missing), and nothing is
+            touched.
         type: dict
   build:
     description:
