@@ -124,9 +124,9 @@ class Site:
         for template, path in (("selfheal.cfg.j2", values["failover_proxy_config"]), ("dropin.conf.j2", values["failover_proxy_dropin"])):
             text = texts.from_string((ROLE / "templates" / template).read_text()).render(**values)
             self.proxy.write(path, text)
-        self.proxy.copy(str(ROLE / "files" / "haproxy-save-state"), values["failover_proxy_save"])
+        self.proxy.copy(str(ROLE / "files" / "haproxy-save-state.py"), values["failover_proxy_save"])
         self.proxy.copy(str(HERE / "traffic" / "client.py"), "/usr/local/lib/traffic/client.py")
-        self.proxy.sh("chmod 755 %s; systemctl daemon-reload && systemctl restart haproxy" % values["failover_proxy_save"], within=120)
+        self.proxy.sh("systemctl daemon-reload && systemctl restart haproxy", within=120)
 
     def shown(self) -> Dict[str, str]:
         """The status of each server as HAProxy has it."""

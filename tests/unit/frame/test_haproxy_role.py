@@ -18,7 +18,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "failover_proxy"
-SAVE = ROLE / "files" / "haproxy-save-state"
+SAVE = ROLE / "files" / "haproxy-save-state.py"
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
 
 from haproxy_double import STATES, Double  # noqa: E402

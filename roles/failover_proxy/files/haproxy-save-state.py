@@ -1,10 +1,9 @@
-#!/usr/bin/python3 -I
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""haproxy-save-state SOCKET FILE: keep the states of HAProxy's servers where it reads them at its next start.
+"""haproxy-save-state.py SOCKET FILE: keep the states of HAProxy's servers where it reads them at its next start.
 
-haproxy-save-state SOCKET: show them. Ends within two seconds; exit status 1, and FILE as it was, when HAProxy does not answer.
+haproxy-save-state.py SOCKET: show them. Ends within two seconds; exit status 1, and FILE as it was, when HAProxy does not answer.
 """
 
 import os
