@@ -177,7 +177,7 @@ class Load:
 
     def end(self) -> List[Answer]:
         self._stop.touch()
-        if self._process.wait(300) != 0:
+        if self._process.wait(660) != 0:
             raise SystemExit("the client failed")
         lines = [line.split() for line in self._log.read_text().splitlines()]
         return [

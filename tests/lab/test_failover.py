@@ -70,7 +70,7 @@ class Load:
     def end(self) -> List[Request]:
         """Every request; waits for the last one."""
         self.proxy.sh("touch %s" % self.stop)
-        _out, errors = self._process.communicate(timeout=300)
+        _out, errors = self._process.communicate(timeout=660)
         assert 0 == self._process.returncode, errors
         found = []
         for line in self.proxy.sh("cat %s" % self.log, within=60).splitlines():

@@ -15,7 +15,7 @@ import time
 HOST, PORT, COUNT, STOP, LOG = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
 WORKERS = 24
 PATIENCE = 10.0
-LONGEST = 240.0
+LONGEST = 600.0
 made = 0
 
 
