@@ -351,7 +351,12 @@ def _detail(healer: Healer, outcome: str, done: Sequence[str]) -> str:
 
 def _longest_action(service: Service) -> float:
     commands = [call.timeout for rung in service.ladder for call in (rung.command, rung.http) if call is not None]
-    return max([getattr(service.resource, "stop_timeout", 0.0)] + commands) + LAST_ACTION
+    released = []
+    if service.release is not None:
+        from .._actuators.released import errand_limit
+
+        released.append(errand_limit(service.release))
+    return max([getattr(service.resource, "stop_timeout", 0.0)] + commands + released) + LAST_ACTION
 
 
 __all__ = ["ACTIONS", "Ending", "LONGEST", "OUTCOMES", "Once", "Step", "Tape", "healer_knows"]
