@@ -86,10 +86,7 @@ class Released(Actuator):
             return self._known
         stamp = self._stamp()
         if stamp != self._looked[1] or not stamp:
-            try:
-                self._known = self._read()
-            except SelfhealError as error:
-                self._known = Known(problem=str(error))
+            self._known = read_journals(self._project)
         self._looked = (now, stamp)
         return self._known
 
@@ -100,17 +97,6 @@ class Released(Actuator):
             return "%s %d" % (link, os.stat(self._project.journals).st_mtime_ns)
         except OSError:
             return ""
-
-    def _read(self) -> Known:
-        entries = Journal(self._project.journals, repair=False).all()
-        current = self._project.current()
-        entry = next((each for each in entries if each.id == current), None)
-        if current is None or entry is None:
-            return Known()
-        activated = first_active(entries, current)
-        good = next((each.release for each in newest_good(entries, current) if self._project.stands(each.release)), None)
-        build = _build(entry)
-        return Known(current, None if activated is None else parse_time(activated), good, build, _switch(entry, entries, good))
 
     # -- what is done
 
@@ -149,10 +135,40 @@ class Released(Actuator):
         return told(action, outcome)
 
 
+def read_journals(project: Project) -> Known:
+    """What the journals say at this moment; the problem where they cannot be read."""
+    try:
+        return _read(project)
+    except SelfhealError as error:
+        return Known(problem=str(error))
+
+
+def _read(project: Project) -> Known:
+    entries = Journal(project.journals, repair=False).all()
+    under_way = [each.id for each in entries if not each.over]
+    if under_way:
+        # What is current is about to change: nothing is ruled out, and the lease keeps everybody else away meanwhile.
+        return Known(problem="deployment %s is not over" % under_way[-1])
+    current = project.current()
+    entry = next((each for each in entries if each.id == current), None)
+    if current is None or entry is None:
+        return Known()
+    activated = first_active(entries, current)
+    good = next((each.release for each in newest_good(entries, current) if project.stands(each.release)), None)
+    build = _build(entry)
+    return Known(current, None if activated is None else parse_time(activated), good, build, _switch(entry, entries, good))
+
+
 def _switch(entry: Deployment, entries: List[Deployment], good: Optional[str]) -> float:
     """Seconds that a swap with restart, routes and probes may take, of whichever release it goes to."""
     requests = [each.request for each in entries if each.id in (entry.id, good)]
     return SWITCH_LIMIT + max((_seconds(request.get("health_within"), 60.0) for request in requests), default=60.0)
+
+
+def errand_limit(release: Release) -> float:
+    """Seconds after which any errand for this project has ended, or is ended."""
+    known = read_journals(Project(release.root, release.project))
+    return known.build + known.switch + GRACE
 
 
 def longest(release: Release) -> Dict[str, float]:
@@ -201,4 +217,4 @@ def _answer(text: str) -> Optional[Dict[str, object]]:
     return found if isinstance(found, dict) else None
 
 
-__all__ = ["Errand", "Known", "Released", "longest", "told"]
+__all__ = ["Errand", "Known", "Released", "errand_limit", "longest", "read_journals", "told"]

@@ -72,6 +72,20 @@ def test_what_is_known_follows_the_journals(stage):
     assert one.cannot("rollback") is None
 
 
+def test_nothing_is_ruled_out_while_a_deployment_is_under_way(stage):
+    """The rungs are not stepped over because the release in between has no activation yet: the lease makes them wait."""
+    from dataclasses import replace
+
+    from selfheal._core.deployment import Phase
+    from selfheal._records.journal import Journal
+
+    stage.deploy("v1")
+    stage.deploy("v2")
+    journal = Journal(str(stage.own("deployments")))
+    journal.save(replace(journal.load("v2"), phase=Phase.HEALTH_CHECK, activated_at=None, standing=None))
+    assert released(stage).cannot("redeploy") is None and released(stage).cannot("rollback") is None
+
+
 def test_the_window_is_never_shorter_than_the_builds(stage):
     """A redeployment that builds for ten minutes is not called late after two."""
     stage.deploy("v1", build=[{"argv": ["true"], "timeout": 400}, {"argv": ["true"], "timeout": 500}])
