@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional
 
 from .._core.cause import Probable
+from .._core.health import State
 from .._core.ladder import settle
 from .._core.model import Service
+from .._core.reasons import Reason
 from .._core.scenario import Entry, Scenario
 from .healer import Healer
 from .simulation import Simulation
@@ -47,14 +50,17 @@ def worst_case(service: Service, windows: Optional[Mapping[str, float]] = None) 
     ]
 
 
-def now(healer: Healer) -> Dict[str, Any]:
-    """``{state, rung, reason, sentence}``: what is being done about a service at this moment, or why nothing."""
+def now(healer: Healer, at: Optional[float] = None, held: Optional[str] = None) -> Dict[str, Any]:
+    """``{state, rung, reason, sentence}``: what is being done about a service at this moment, or why nothing.
+
+    at: monotonic seconds, for saying how long it still waits. held: who holds it, in words.
+    """
     decision = healer.decision
     return {
         "state": str(healer.state),
         "rung": rung(healer),
         "reason": str(decision.reason) if decision.reason is not None else None,
-        "sentence": sentence(healer),
+        "sentence": sentence(healer, at, held),
     }
 
 
@@ -66,14 +72,20 @@ def rung(healer: Healer) -> Optional[str]:
     return incident.attempt.rung if incident.attempt is not None else ladder[settle(ladder, healer.memory.position).index].rung
 
 
-def sentence(healer: Healer) -> str:
-    """One sentence for people."""
-    decision, incident = healer.decision, healer.memory.incident
-    words = "%s is %s" % (healer.name, str(healer.state).replace("_", " "))
+def sentence(healer: Healer, at: Optional[float] = None, held: Optional[str] = None) -> str:
+    """One sentence for people; see `now`."""
+    decision, incident, state = healer.decision, healer.memory.incident, healer.state
+    words = "%s is %s" % (healer.name, str(state).replace("_", " "))
     if incident is not None:
         words += " (incident %s, %s)" % (incident.id, incident.phase)
     why = decision.detail or (str(decision.reason).replace("_", " ") if decision.reason is not None else "")
+    if state is State.DEGRADED and incident is None:
+        why = "it answers, but takes longer than %g s; nothing is restarted for that" % healer.service.slow.after
     words = "%s: %s" % (words, why) if why else words
+    if at is not None and decision.until is not None and incident is not None and decision.until > at:
+        words += " (for another %.0f s)" % math.ceil(decision.until - at)
+    if held is not None and decision.reason is not Reason.HOLD:
+        words += "; %s: nothing would be done" % held
     if incident is not None and incident.probable_cause not in (None, Probable.UNKNOWN.value):
         words += "; probably %s: %s" % (str(incident.probable_cause).replace("_", " "), incident.probable_detail)
     return words

@@ -25,6 +25,10 @@ LOOK_BACK = 5000
 """Events of the timeline that `/artifacts` looks through, so that a rare type costs no probe its time."""
 
 
+RECALLED = 1000
+"""Events from before its own time that a new process looks through for incidents."""
+
+
 class Board:
     """`head` answers with the timeline's last event."""
 
@@ -180,12 +184,22 @@ class Board:
         if not services:
             return "nothing to do: the contracts name no service"
         present = view.counts(services)
-        trouble = [each["sentence"] for each in services if each["state"] not in ("healthy", "stopped") or each["incident"]]
+        troubled = [each for each in services if each["state"] not in ("healthy", "stopped") or each["incident"]]
+        trouble = [each["sentence"] for each in sorted(troubled, key=lambda each: view.badness(each["state"]))]
         if not trouble:
             stopped = ", %d stopped on purpose" % present["stopped"] if "stopped" in present else ""
             return "nothing to do: %d of %d services healthy%s" % (present.get("healthy", 0), len(services), stopped)
         more = "; %d more are not healthy" % (len(trouble) - 1) if len(trouble) > 1 else ""
         return "%s%s" % (trouble[0], more)
+
+    def incidents(self, most: int) -> List[Dict[str, Any]]:
+        """The newest incidents, the newest first; see `Stories.newest`."""
+        return self.ledger.stories.newest(most)[::-1]
+
+    def recall(self) -> None:
+        """Take up what the timeline tells of incidents before this process began. Raises RecordError."""
+        for event in self.events(RECALLED, None, None):
+            self.ledger.stories.take(event)
 
     def events(self, limit: int, type: Optional[str], service: Optional[str]) -> List[Dict[str, Any]]:
         """The newest events that match, newest last, out of the newest `LOOK_BACK`. Raises RecordError."""
@@ -193,4 +207,4 @@ class Board:
         return read(os.path.join(self.config.state_dir, "timeline"), service=service, type=type, limit=limit, after_seq=after)
 
 
-__all__ = ["Board", "LOOK_BACK"]
+__all__ = ["Board", "LOOK_BACK", "RECALLED"]

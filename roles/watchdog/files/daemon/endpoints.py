@@ -18,6 +18,10 @@ from .config import loopback
 from .http import Request, Response, plain
 
 MOST_EVENTS = 1000
+SHOWN = 10
+"""Incidents on the status page."""
+SOONEST = 2
+"""Seconds after which the status page is loaded again at the soonest."""
 _SHORTEST_TOKEN = 16
 
 
@@ -72,7 +76,10 @@ class Endpoints:
         return request.host is None or not loopback(listen) or loopback(request.host) or request.host == listen
 
     def _page(self, request: Request) -> Response:
-        return Response(200, page.render(self._board.summary(), self._board.services()), "text/html; charset=utf-8")
+        raw, board = request.query.get("refresh", ""), self._board
+        refresh = max(SOONEST, int(raw)) if raw.isascii() and raw.isdigit() and len(raw) < 5 else None
+        text = page.render(board.summary(), board.services(), board.incidents(SHOWN), refresh)
+        return Response(200, text, "text/html; charset=utf-8", allows=page.ALLOWS)
 
     def _health(self, request: Request) -> Response:
         return _json(self._board.summary())

@@ -1,16 +1,22 @@
 # Copyright (c) 2026, the faultline.selfheal maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts what is recorded on its way to the timeline, for the metrics. Counters begin at zero with the process, as Prometheus expects."""
+"""Counts what is recorded on its way to the timeline, for the metrics, and keeps the newest incidents for people.
+
+Counters begin at zero with the process, as Prometheus expects.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from .._engine.ports import Records, Relayed, Stored
+from .stories import Stories
 
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Upper bounds of `selfheal_recovery_seconds`."""
+MOST_STORIES = 50
+"""So many incidents are kept in memory, for the status page."""
 RUNGS = frozenset(("start", "restart", "recreate", "redeploy", "rollback"))
 
 
@@ -38,6 +44,7 @@ class Ledger(Relayed):
         self.incidents: Dict[str, int] = {}
         self.recoveries: Dict[str, Histogram] = {}
         self.events = 0
+        self.stories = Stories(MOST_STORIES)
         self.taken_up: Dict[str, str] = {}
         """By service: the instance that a process before this one knew."""
         self._told = told
@@ -54,6 +61,9 @@ class Ledger(Relayed):
         written = self._records.record(type, service, incident, source, data)
         self.events += 1
         self._count(type, service or "", data or {})
+        if incident is not None:
+            event = {"service": service, "incident": incident, "type": type, "source": source, "data": data or {}, "timestamp": None}
+            self.stories.take(written or event)
         self._told(type, service, data or {})
         return written
 

@@ -15,7 +15,7 @@ import signal
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Set, Tuple
 
-from .._core.errors import ContractError, SelfhealError
+from .._core.errors import ContractError, RecordError, SelfhealError
 from .._core.model import Service, WatchdogConfig
 from .._engine.healer import Healer
 from .._engine.local import Site, share
@@ -91,6 +91,7 @@ class Watchdog:
         """Watch until told to stop."""
         pipe = self._listen_to_signals()
         try:
+            self._recall()
             data = {"version": VERSION, "pid": os.getpid(), "services": len(self._services), "mode_ceiling": self.config.mode_ceiling}
             self.ledger.record("watchdog_start", data=data)
             self.ledger.record("contract_loaded", data={"services": len(self._services), "path": self.etc.contracts})
@@ -108,6 +109,12 @@ class Watchdog:
             signal.set_wakeup_fd(-1)
             self.host.unregister(pipe)
             self._close()
+
+    def _recall(self) -> None:
+        try:
+            self.board.recall()
+        except RecordError as error:  # the page shows less; what must be known is read by others, who will say the same
+            self.log.say("incidents of the past are not shown: %s" % error, WARNING)
 
     def _cycle(self) -> None:
         first = self.board.cycles == 0

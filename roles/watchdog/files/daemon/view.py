@@ -78,7 +78,7 @@ def probes(healer: Healer, offset: float) -> List[Dict[str, Any]]:
 
 def service(healer: Healer, ready: bool, uptime: Optional[Uptime], hold: Optional[str], now: float, offset: float) -> Dict[str, Any]:
     """One service: its state and what is being done about it."""
-    answer = explain.now(healer)
+    answer = explain.now(healer, now, hold)
     shown = probes(healer, offset)
     answered = [probe["latency_ms"] for probe in shown if probe["role"] == "liveness" and probe["latency_ms"] is not None]
     share = uptime.share(now) if uptime is not None else None
@@ -101,6 +101,7 @@ def service(healer: Healer, ready: bool, uptime: Optional[Uptime], hold: Optiona
         "checks": {key: sum(probe["checks"][key] for probe in shown) for key in ("ok", "bad", "unknown", "all")},
         "last_success": max(successes) if successes else None,
         "budget_remaining": budget(healer, now),
+        "longest_start_seconds": round(healer.memory.longest_start, 3),
         "traffic": healer.memory.traffic if healer.service.fallback is not None else None,
         "breaker": str(healer.around.breaker()),
         "dependencies": [{"name": each.rules.name, "breaker": str(each.state.state)} for each in healer.around.dependencies],
@@ -139,6 +140,7 @@ def unwatched(service: Service, reason: str, sentence: str) -> Dict[str, Any]:
         "checks": {"ok": 0, "bad": 0, "unknown": 0, "all": 0},
         "last_success": None,
         "budget_remaining": None,
+        "longest_start_seconds": None,
         "traffic": None,
         "breaker": None,
         "dependencies": [],
@@ -174,6 +176,11 @@ def counts(services: List[Dict[str, Any]]) -> Dict[str, int]:
     return {state: count for state, count in found.items() if count}
 
 
+def badness(state: str) -> int:
+    """The worse a state, the smaller."""
+    return _WORST_FIRST.index(state)
+
+
 def overall(services: List[Dict[str, Any]]) -> str:
     """The worst state there is; stopped on purpose is no fault. Nothing watched is unknown."""
     present = counts(services)
@@ -183,4 +190,4 @@ def overall(services: List[Dict[str, Any]]) -> str:
     return "healthy" if present else "unknown"
 
 
-__all__ = ["Uptime", "WELL", "broken", "budget", "counts", "overall", "probes", "service", "unwatched"]
+__all__ = ["Uptime", "WELL", "badness", "broken", "budget", "counts", "overall", "probes", "service", "unwatched"]

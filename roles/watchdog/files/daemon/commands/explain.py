@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _now(service: Service, config: Any) -> Dict[str, Any]:
-    nothing: Dict[str, Any] = {"state": "unknown", "rung": None, "reason": None}
+    nothing: Dict[str, Any] = {"state": "unknown", "rung": None, "reason": None, "longest_start_seconds": None}
     if not isinstance(config, WatchdogConfig):
         return {**nothing, "sentence": "the watchdog was not asked"}
     try:
@@ -54,7 +54,7 @@ def _now(service: Service, config: Any) -> Dict[str, Any]:
         return {**nothing, "sentence": "nobody watches it: %s" % problem}
     if answer is None:
         return {**nothing, "sentence": "the watchdog does not know it; reload it"}
-    return {key: answer[key] for key in ("state", "rung", "reason", "sentence")}
+    return {key: answer[key] for key in ("state", "rung", "reason", "sentence", "longest_start_seconds")}
 
 
 def _show(each: Dict[str, Any]) -> None:
@@ -63,6 +63,9 @@ def _show(each: Dict[str, Any]) -> None:
     if rows:
         output.say("if %s hung now and nothing helped, counted from the fault:" % each["service"])
         output.table(["at the latest", "step", "attempt"], rows)
+        seen = each["now"]["longest_start_seconds"]
+        if seen:
+            output.say("its longest start took %.1f s, so that every attempt is given at least %.1f s" % (seen, 2 * seen))
     else:
         output.say("if %s failed, nothing would be done: its contract has no probe or mode that leads to a step" % each["service"])
     output.say()

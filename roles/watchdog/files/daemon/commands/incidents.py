@@ -11,8 +11,7 @@ from typing import Any, Dict, List
 
 from .. import exits, output
 from ..config import Etc, load_watchdog
-
-ACTIONS = frozenset(("start", "restart", "recreate", "redeploy", "rollback"))
+from ..stories import Stories
 
 
 def configure(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -55,50 +54,11 @@ def since(text: Any) -> Any:
 
 
 def gather(events: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
-    """``[{incident, service, failure_time, reason, outcome, paged, continues, steps, recovery_duration_ms, probable_cause, probable_detail,
-    diagnostics}]``, the oldest first. diagnostics: the path of its bundle.
-
-    outcome: open, recovered or closed_by_reboot. An incident whose failure is older than the events begins with what is known.
-    """
-    found: Dict[str, Dict[str, Any]] = {}
+    """What `Stories.newest` gives, of all these events."""
+    told = Stories()
     for event in events:
-        name = event.get("incident")
-        if name is None:
-            continue
-        data = event.get("data", {})
-        incident = found.setdefault(
-            name,
-            {
-                "incident": name,
-                "service": event.get("service"),
-                "failure_time": None,
-                "reason": None,
-                "outcome": "open",
-                "paged": None,
-                "continues": None,
-                "steps": [],
-                "recovery_duration_ms": None,
-                "probable_cause": None,
-                "probable_detail": None,
-                "diagnostics": None,
-            },
-        )
-        type = event["type"]
-        incident.update({key: data[key] for key in ("probable_cause", "probable_detail", "diagnostics") if data.get(key)})
-        if incident["failure_time"] is None:
-            incident["failure_time"] = data.get("failure_time", event["timestamp"])
-        if type == "failure":
-            incident.update(reason=data.get("reason"), continues=data.get("continues"))
-        elif type in ACTIONS:
-            incident["steps"].append({"type": type, "attempt": data.get("attempt"), "at": event["timestamp"], "source": event["source"]})
-        elif type == "page":
-            incident["paged"] = data.get("reason")
-            incident["reason"] = incident["reason"] or data.get("reason")
-        elif type == "recover":
-            incident.update(outcome="recovered", recovery_duration_ms=data.get("recovery_duration_ms"))
-        elif type == "state_reset":
-            incident["outcome"] = "closed_by_reboot"
-    return list(found.values())
+        told.take(event)
+    return told.newest()
 
 
 def _helped(incident: Dict[str, Any]) -> str:
