@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 import lab
@@ -34,6 +36,8 @@ class Fleet:
         self.variables: Dict[str, Any] = {}
         self.of: Dict[str, Dict[str, Any]] = {}
         """Variables of single hosts."""
+        # The path of a socket has at most 108 characters.
+        self.sockets = tempfile.mkdtemp(prefix="selfheal-ssh-")
 
     def start(self, distributions: Sequence[str]) -> None:
         """Start a host of each of these, in this order, and let Ansible in."""
@@ -52,7 +56,7 @@ class Fleet:
         common = {
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self.folder / "key"),
-            "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o ControlPath=%s/%%C" % self.folder,
+            "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no",
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_pipelining": True,
         }
@@ -72,7 +76,7 @@ class Fleet:
         environment = {
             **os.environ,
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": self.sockets,
         }
         environment.pop("ANSIBLE_PYTHON_INTERPRETER", None)
         done = subprocess.run(argv, capture_output=True, text=True, timeout=within, env=environment, stdin=subprocess.DEVNULL, check=False)
@@ -88,6 +92,7 @@ class Fleet:
     def remove(self) -> None:
         for host in self.hosts.values():
             host.remove()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 def _recap(text: str) -> Dict[str, Dict[str, int]]:

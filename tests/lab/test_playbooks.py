@@ -132,9 +132,13 @@ def test_the_canary_stops_the_fleet(fleet: Callable[..., Fleet]) -> None:
     until(lambda: "9877" in canary.sh("ss -ltn"), 10, lambda: "the port is taken")
     stopped = made.play("install", selfheal_ready_timeout=5)
     assert stopped.code != 0 and "9877" in stopped.text, stopped.text[-3000:]
-    assert "one2" not in stopped.recap or not other.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true")
+    assert not other.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true"), "the other host was touched"
     assert "0" != web_pid(canary) and "0" != web_pid(other), "services do not notice"
-    canary.sh("systemctl stop squatter")
+    canary.sh("systemctl stop squatter; systemctl stop ssh.socket ssh; pkill -x sshd || true", expect=None)
+    lost = made.play("install")
+    assert lost.code != 0 and "one1 cannot be reached" in lost.text.replace("\n", " "), lost.text[-3000:]
+    assert not other.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true")
+    canary.sh("systemctl start ssh")
     made.ok("install")
     for host in (canary, other):
         assert "active" == host.show("selfheal-watchdog", "ActiveState")["ActiveState"]
