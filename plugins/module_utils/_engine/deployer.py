@@ -125,6 +125,9 @@ class Deployer:
         with self._leases(actuator, service, "rolling back to %s" % target.release):
             self.project.prepare()
             self._settle()
+            if self.project.current() == target.release:  # what was cut off had led away from it, and is undone now
+                now = self.project.current_target()
+                return Told("changed", None, "back to %s" % target.release, target, before, now, tuple(self.warnings))
             before = self.project.current_target()
             identity = self._rollback_id()
             run = self._begin(wanted, target.request, "rollback", identity, actuator, target.source, target, by)

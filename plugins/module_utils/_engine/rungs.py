@@ -82,7 +82,8 @@ def _incident(site: DeploySite, service: str) -> Optional[str]:
 
 def answer(ended: Told) -> str:
     """One line of JSON: what the healer reads."""
-    shown: Dict[str, Any] = {"outcome": ended.outcome, "reason": ended.reason, "detail": ended.detail, "before": ended.before, "after": ended.after}
+    shown: Dict[str, Any] = {"outcome": ended.outcome, "reason": ended.reason, "detail": ended.detail}
+    shown.update(before=ended.before, after=ended.after)
     shown["deployment"] = ended.entry.id if ended.entry is not None else None
     shown["warnings"] = list(ended.warnings)
     return json.dumps(shown)

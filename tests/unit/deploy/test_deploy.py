@@ -10,6 +10,7 @@ import os
 import tarfile
 
 import pytest
+from deploy_helpers import LocalHost
 
 from selfheal._actuators.release import ReleaseRefused
 from selfheal._core.errors import LeaseHeld
@@ -307,7 +308,35 @@ def test_a_garbled_journal_is_set_aside_and_reported(stage):
     assert [each["data"]["reason"] for each in stage.events() if each["type"] == "state_reset"] == ["garbled"]
 
 
-def test_images_are_refused_clearly(stage):
-    """What is not done is not pretended."""
-    with pytest.raises(Refused, match="images are not deployed by this version"):
-        stage.deployer(check=True).start({**stage.request("v1", "/x"), "source": {"image": {"name": "x"}}})
+def test_two_at_once_with_patience_are_two_in_a_row(stage):
+    """C51: who comes second waits as long as it was told to, and then deploys on top of the first."""
+    children = []
+    for name in ("v1", "v2"):
+        source = stage.version(name)
+        pid = os.fork()
+        if pid == 0:
+            with LocalHost() as own:
+                stage.host = own
+                told = stage.deploy(name, source, wait=60.0, build=[{"argv": ["sleep", "0.3"]}])
+            os._exit(0 if told.outcome == "changed" else 1)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    entries = stage.entries()
+    first, second = sorted(entries.values(), key=lambda entry: entry.activated_at)
+    assert second.left == first.id and stage.current == "deployments/" + second.id
+
+
+def test_a_rollback_undoes_what_was_cut_off_first(stage):
+    """Whoever wants to go back from a release that was never proven is back when that is undone."""
+    from dataclasses import replace
+
+    from selfheal._core.deployment import Phase
+    from selfheal._records.journal import Journal
+
+    stage.deploy("v1")
+    stage.deploy("v2")
+    journal = Journal(str(stage.own("deployments")))
+    dead = {"pid": 1, "start_time": 1, "boot_id": "another boot"}
+    journal.save(replace(journal.load("v2"), phase=Phase.HEALTH_CHECK, activated_at=None, standing=None, owner=dead))
+    told = stage.rollback()
+    assert told.outcome == "changed" and stage.serves() == "v1" and stage.journal("v2")["failure"]["reason"] == "superseded"
