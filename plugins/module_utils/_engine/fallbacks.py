@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Tuple
 
 from .._actuators.base import Timed, Work
-from .._actuators.haproxy import Backend
 from .._core.errors import RecordError
 from .._core.model import Fallback as Rules
 from .._core.reasons import Reason
@@ -46,6 +45,9 @@ class HaproxyFallback(Fallback):
     """A server of an HAProxy on this host and the one that serves in its place."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        # Most hosts have no HAProxy, and their watchdog no need for what reads its tables.
+        from .._actuators.haproxy import Backend
+
         self._backend = Backend(options["socket"], options["backend"], options.get("state_file"))
         self._primary = str(options["primary"])
         self._backup = str(options["backup"])
