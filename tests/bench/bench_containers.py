@@ -32,7 +32,7 @@ from table import Row, show, told
 
 PREFIX = "selfheal-bench-%d" % os.getpid()
 IMAGE = PREFIX + "/busybox:1"
-SERVE = "rm -f /bad; mkdir -p /www; echo ok > /www/live; exec httpd -f -p 80 -h /www"
+SERVE = "trap 'exit 0' TERM; rm -f /bad; mkdir -p /www; echo ok > /www/live; httpd -f -p 80 -h /www & wait"
 MANY = 100
 LOOPED = 20
 """The loop is run over so many and counted up: each of its turns takes as long as the last."""
@@ -73,15 +73,16 @@ def image(folder: str) -> None:
 class Box:
     """A container that serves, and its address."""
 
-    def __init__(self, name: str, *options: str) -> None:
+    def __init__(self, name: str, port: int, *options: str) -> None:
         self.name = "%s-%s" % (PREFIX, name)
-        docker("run", "-d", "--label", "bench=" + PREFIX, "--name", self.name, *options, IMAGE, "sh", "-c", SERVE)
-        self.address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", self.name)
+        self.port = port
+        published = ("-p", "127.0.0.1:%d:80" % port)
+        docker("run", "-d", "--label", "bench=" + PREFIX, "--name", self.name, *published, *options, IMAGE, "sh", "-c", SERVE)
         wait(self.serves, 20, self.name + " serves")
 
     def serves(self) -> bool:
         try:
-            with socket.create_connection((self.address, 80), 0.2) as sock:
+            with socket.create_connection(("127.0.0.1", self.port), 0.2) as sock:
                 sock.settimeout(0.2)
                 sock.sendall(b"GET /live HTTP/1.0\r\n\r\n")
                 return b"200" in sock.recv(100)
@@ -108,8 +109,8 @@ class Box:
         raise SystemExit("%s did not serve again within %g s" % (self.name, within))
 
     def contract(self, probe: str = "http", period: float = 10.0, **more: Any) -> Dict[str, Any]:
-        target: Dict[str, Any] = {"http": {"url": "http://%s/live" % self.address}} if probe == "http" else {"process": {}}
-        probes = [{"role": "liveness", "period": period, "timeout": 2, **target}]
+        target: Dict[str, Any] = {"http": {"url": "http://127.0.0.1:%d/live" % self.port}} if probe == "http" else {"process": {}}
+        probes = [{"role": "liveness", "period": period, "timeout": 2, "failure_threshold": 1 if probe == "process" else 2, **target}]
         return {"name": self.name[-60:], "resource": {"container": self.name}, "probes": probes, "recovered_after": 1, **more}
 
 
@@ -144,7 +145,7 @@ def die_heard(box: Box) -> float:
 
 def deaths(stage: Stage, times: int) -> Iterator[Row]:
     """Of a container that nothing else restarts; beside it one that Docker's own policy restarts."""
-    ours, theirs = Box("plain"), Box("policy", "--restart", "always")
+    ours, theirs = Box("plain", stage.port()), Box("policy", stage.port(), "--restart", "always")
     contract = ours.contract(ladder=[{"rung": "restart", "attempts": 99, "timeout": 10}], guard={"actions": 999, "backoff_cap": 0})
     contract["ladder_reset_after"] = 0
     watchdog = stage.watchdog("deaths", [contract])
@@ -177,7 +178,7 @@ def deaths(stage: Stage, times: int) -> Iterator[Row]:
 def unhealthy(stage: Stage, times: int) -> Iterator[Row]:
     """By its own health check, every second, two in a row; the peer is docker-autoheal's loop: every 5 s, docker restart with 10 s."""
     check = ("--health-cmd", "test ! -e /bad", "--health-interval", "1s", "--health-retries", "2")
-    ours, theirs = Box("ours", *check), Box("autoheal", *check)
+    ours, theirs = Box("ours", stage.port(), *check), Box("autoheal", stage.port(), *check)
     contract = ours.contract("process", failing_for=0, ladder=[{"rung": "restart", "attempts": 99, "timeout": 10}])
     contract.update(guard={"actions": 999, "backoff_cap": 0}, ladder_reset_after=0)
     watchdog = stage.watchdog("unhealthy", [contract])

@@ -31,6 +31,9 @@ MARGIN = 30.0
 _LATE = 2.0
 """For so long an engine may call a container running whose process is gone."""
 _LATE_POLL = 0.01
+_EVENT_POLL = 0.002
+_EVENT_LATE = 0.5
+"""So long the event of a death is waited for; one that was started again meanwhile has none to come."""
 _LOG_BEFORE = 20.0
 _NOTE_LIMIT = 4 * 1024 * 1024
 _SAME_END = 2.0
@@ -64,6 +67,9 @@ class ContainerActuator(Actuator):
 
     def _look(self) -> Work[Presence]:
         until = time.monotonic() + _LATE
+        heard = yield from self._told_by_events()
+        if heard is not None:
+            return heard
         while True:
             told = yield from self._inspect()
             if isinstance(told, Outcome):
@@ -81,6 +87,24 @@ class ContainerActuator(Actuator):
             if time.monotonic() > until:
                 return Presence(State.UNKNOWN, None, "%s, but its process is gone" % states.describe(told), 1.0)
             yield Timed(Pause(), _LATE_POLL)
+
+    def _told_by_events(self) -> Work[Optional[Presence]]:
+        """A death that nothing but us will mend is known with its event, which comes before the engine answers again."""
+        told = self._told
+        if told is None or not self.engine.heard or of(told, "State", "Status") != "running" or not self.engine.local:
+            return None
+        until = time.monotonic() + _EVENT_LATE
+        while self._process(told) is None and states.policy(told) == "no":
+            identity = str(told["Id"])
+            known = states.ended(told, self.engine.story(identity))
+            if known is not None:
+                state, detail, again = states.stands(known, self.engine.story(identity), clock())
+                self._told = known
+                return Presence(state, None, detail, again)
+            if time.monotonic() > until:
+                return None
+            yield Timed(Pause(), _EVENT_POLL)
+        return None
 
     def _absent(self) -> Presence:
         gone = self._told is not None

@@ -62,6 +62,7 @@ class Story:
     stopped: bool = False
     died_at: Optional[float] = None
     oom: bool = False
+    code: Optional[int] = None
     away: bool = False
     """The engine itself went down in that life: what it told its containers meanwhile was nobody's wish for them."""
 
@@ -73,7 +74,8 @@ class Story:
             number = signal_number(str(attributes.get("signal", "")))
             return replace(self, killed=number, killed_at=at) if number else self
         if action == "die":
-            return replace(self, died_at=at)
+            code = str(attributes.get("exitCode", ""))
+            return replace(self, died_at=at, code=int(code) if code.isdigit() else None)
         if action == "stop":
             return replace(self, stopped=True)
         return replace(self, oom=True) if action == "oom" else self
@@ -204,6 +206,26 @@ def stands(told: Told, story: Story, clock: Clock) -> Tuple[State, str, Optional
     return State.UNKNOWN, "%s: that is no state that is known here" % detail, None
 
 
+def ended(told: Told, story: Story) -> Optional[Told]:
+    """What an inspection would tell of a container that ran when it was last inspected, once the event of its death is heard; None where
+    its restart policy may start it again. An engine answers no inspection while it cleans up after a death, which takes a tenth of a
+    second or more.
+    """
+    began = moment(of(told, "State", "StartedAt"))
+    if policy(told) != "no" or story.died_at is None or story.code is None or began is None or story.died_at < began:
+        return None
+    known = {
+        "Status": "exited",
+        "Running": False,
+        "Pid": 0,
+        "ExitCode": story.code,
+        "OOMKilled": story.oom,
+        "Error": "",
+        "FinishedAt": None,
+    }
+    return {**told, "State": {**(of(told, "State") or {}), **known}}
+
+
 def _exited(told: Told, story: Story, detail: str) -> Tuple[State, str, Optional[float]]:
     hand = by_hand(told, story)
     if hand is True:
@@ -237,6 +259,7 @@ __all__ = [
     "Told",
     "by_hand",
     "describe",
+    "ended",
     "health",
     "health_said",
     "health_since",

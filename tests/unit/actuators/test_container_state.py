@@ -111,6 +111,20 @@ def test_what_stands_there(inspected: Dict[str, Any], events: List[Event], expec
 
 
 @pytest.mark.parametrize(
+    ("policy", "events", "known"),
+    [("no", CRASH, True), ("always", CRASH, False), ("no", [], False), ("no", RESTART, False)],
+    ids=["died", "its policy may start it", "not heard yet", "started again"],
+)
+def test_a_death_is_known_with_its_event(policy: str, events: List[Event], known: bool) -> None:
+    """While the engine cleans up it answers nothing; its event says all that is needed, unless somebody may start it again."""
+    runs = told("running", policy, StartedAt="1970-01-01T00:00:01Z")
+    found = states.ended(runs, story(events))
+    assert known is (found is not None)
+    if found is not None:
+        assert State.GONE is stands(found, story(events), NOW)[0] and "exit code 137" in states.describe(found)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2026-11-22T02:12:00.8318097Z", 1795313520.8318097),
