@@ -60,7 +60,7 @@ class Surroundings:
         ]
         self.peers = Peers(service.guard.peers, host, wiring.ask_peer or _nobody, healer)
         self.warm = Warmer(service, host, wiring.ask_warm, wiring.keeps_warm, healer)
-        self.traffic = Traffic(wiring.fallback, host, healer, say, wiring.warm_up or self.warm.warm_up)
+        self.traffic = Traffic(wiring.fallback, host, healer, say, wiring.warm_up or (self.warm.warm_up if self.warm.counts else None))
         instead = wiring.dependency_fallback or _none
         self.detours = [DependencyTraffic(each, instead(each.rules), host, healer, say) for each in self.dependencies]
 
@@ -88,13 +88,15 @@ class Surroundings:
         return news or now >= self._moves_at
 
     def _keep_warm(self, now: float) -> None:
+        if not self.warm.counts:
+            return
         healer = self._healer
         free = healer.memory.incident is None and healer.presence.state is State.RUNNING and healer.watch.verdict.started is True
         self.warm.turn(now, healer.watch.quiet_until, free)
 
     def _heed(self, now: float) -> None:
         """What people say of the breakers. Those of dependencies follow at once, the service's own with its traffic."""
-        if self._forced is None:
+        if self._forced is None or not self.dependencies:
             return
         name = self._healer.name
         for each in self.dependencies:

@@ -184,7 +184,7 @@ class Traffic:
         # Where nobody serves any more there is no time to warm anybody up.
         if self._warm_up is not None and self.where == "backup" and self._why != Reason.NO_BACKUP.value:
             yield from self._warm_up()
-            if self.healer.memory.incident is not None:
+            if self.healer.memory.incident is not None and self.healer.around.forced != "disabled":
                 return Outcome("unknown", Reason.CANCELLED, "it failed again while it was warmed up")
         self._announce()
         return (yield from fallback.close())
