@@ -72,7 +72,7 @@ _HOLDS = ("Service", "Held")
 
 
 def _table(name: str, title: str, header: Sequence[str], rows: Sequence[str], nothing: str) -> str:
-    heading = '<section aria-labelledby="%s"><h2 id="%s">%s</h2>' % (name, name, title)
+    heading = '<section><h2 id="%s">%s</h2>' % (name, title)
     if not rows:
         return '%s<p class="note">%s</p></section>' % (heading, nothing)
     cells = "".join('<th scope="col">%s</th>' % each for each in header)
@@ -99,7 +99,7 @@ def _service(each: Dict[str, Any]) -> str:
         _cell("" if each["response_time_ms"] is None else "%.1f&nbsp;ms" % each["response_time_ms"], "number"),
         _cell("%d/%d" % (checks["ok"], checks["all"]), "number"),
         _cell(_time(each["last_success"])),
-        _cell(escape(each["sentence"]) + _probably(each["incident"] or {}), "wide"),
+        _cell(escape(each["sentence"]), "wide"),
     )
 
 
@@ -112,7 +112,7 @@ def _incident(each: Dict[str, Any]) -> str:
         _cell(_or_none(each["service"])),
         _cell(_time(each["failure_time"])),
         _cell(_words(each["reason"])),
-        _cell(_words(each["probable_cause"])),
+        _cell(" ".join(text for text in (_words(each["probable_cause"]), escape(each["probable_detail"] or "")) if text)),
         _cell(more + escape(steps)),
         _cell(_words(each["outcome"]), escape(each["outcome"])),
         _cell("" if took is None else "%.3f&nbsp;s" % (took / 1000.0), "number"),
@@ -153,13 +153,6 @@ def _foot(summary: Dict[str, Any], refresh: Optional[int]) -> str:
     link = '<a href="/?refresh=10">Load again every 10 seconds</a>' if refresh is None else '<a href="/">Stop loading again</a>'
     words = "<p>Timeline head %d: %s</p><p>Last cycle %s &middot; selfheal %s &middot; read-only &middot; %s</p>"
     return words % (head["seq"], escape(head["hash"][:16]), _time(summary["last_cycle"]), escape(summary["version"]), link)
-
-
-def _probably(incident: Dict[str, Any]) -> str:
-    cause = incident.get("probable_cause")
-    if not cause:
-        return ""
-    return '<br><span class="note">Probable cause: %s %s</span>' % (_words(cause), escape(incident.get("probable_detail") or ""))
 
 
 def _words(value: Any) -> str:
