@@ -102,12 +102,12 @@ def test_mode_ceiling_keeps_a_host_harmless(bed: Any) -> None:
 
 def test_a_kind_nobody_can_act_on_is_refused_by_name_and_the_others_are_watched(bed: Any) -> None:
     """A contract for a unit is refused where nothing can act on units; the service beside it is healed."""
-    other = {**bed.service("other"), "resource": {"container": "other"}}
+    other = {**bed.service("other"), "resource": {"unit": "selfheal-nobody.service"}}
     bed.contracts(other, bed.service())
     bed.watch()
     bed.healthy()
     refused = bed.events("contract_refused")
-    assert ["other"] == [event["service"] for event in refused] and "container" in refused[0]["data"]["problem"]
+    assert ["other"] == [event["service"] for event in refused] and "unit" in refused[0]["data"]["problem"]
     assert 503 == bed.get("/services/other/ready")[0]
     os.kill(bed.pid(), signal.SIGKILL)
     bed.event("recover")
