@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 import lab
+from engine import PATIENCE
 
 PYZ = "/usr/local/lib/selfheal/selfheal.pyz"
 UNITS = "/usr/local/lib/systemd/system"
@@ -28,10 +29,6 @@ TimeoutStopSec=20
 [Install]
 WantedBy=multi-user.target
 """
-
-
-PATIENCE = 3.0
-"""What is waited for may take so much longer on a busy machine; what must not take long is measured where it happens, and asserted."""
 
 
 def until(true: Callable[[], Any], seconds: float, what: Callable[[], str]) -> Any:
