@@ -70,7 +70,7 @@ class Healer(Standing):
         self._override = override
         self._jitter = jitter
         self._permit = Permit(service, desk, operated, override)
-        self._saved: Tuple[Optional[float], Optional[bool]] = (None, self.watch.verdict.started)
+        self._saved: Tuple[Any, ...] = (None, None, self.watch.verdict.started)
         self._deferred = False
         self._unsaved = False
         self._degraded = self._foretold = False
@@ -364,11 +364,11 @@ class Healer(Standing):
         self._records.record(type, self.name, incident.id if incident is not None else None, source, data)
 
     def _remember(self) -> None:
-        """What outlives this process too: the start of an unbroken failure during an incident, and that a startup probe has passed."""
+        """What outlives this process too: since when it has failed or been well during an incident, and that a startup probe has passed."""
         verdict = self.watch.verdict
-        failing = verdict.failing_since if self.memory.incident is not None else None
-        if (failing, verdict.started) != self._saved:
-            self._saved = failing, verdict.started
+        runs = (verdict.failing_since, verdict.well_since) if self.memory.incident is not None else (None, None)
+        if (*runs, verdict.started) != self._saved:
+            self._saved = (*runs, verdict.started)
             self._save()
 
 

@@ -76,3 +76,11 @@ def test_an_outage_of_hours_makes_no_later_window_longer() -> None:
     first = "100 web/liveness bad\n106 hold web\n7300 web/liveness ok\n7310 unhold web\n"
     told = play(first + "9000 web/liveness bad", 9060)
     assert told.times("restart")[1:] == [9005.0, 9015.0, 9025.0] and told.times("redeploy") == [9035.0]
+
+
+def test_health_that_was_broken_before_a_crash_is_not_remembered_as_unbroken() -> None:
+    """C34 C37 what proves a recovery is what was seen: readiness that failed for ten seconds meanwhile begins a new run, crash or not."""
+    script = "40 web/readiness bad\n87 web/readiness ok\n94 web/readiness bad\n104 web/readiness ok\n113 crash"
+    told = play(script, 130, probes=[LIVENESS, {**READINESS, "failure_threshold": 1}])
+    (recover,) = told.of("recover")
+    assert recover["data"]["recovery_time"].endswith("00:01:44.000Z")
