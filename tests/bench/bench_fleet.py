@@ -20,7 +20,7 @@ import sys
 import tempfile
 from typing import Any, Dict, Iterator, List, Sequence
 
-from bench_urls import Took, collections, run
+from bench_urls import Took, collections, median, run
 from hosts import BenchHost, Unavailable, address, bench_hosts, let_in
 from table import Row, show
 
@@ -76,7 +76,7 @@ def rows(quick: bool) -> Iterator[Row]:
             yield Row(what, "not measured: %s" % reason)
             return
         found = sweeps(folder, inventory(hosts, folder), 2 if quick else ROUNDS)
-    ours, theirs = (Took(*(statistics.median(column) for column in zip(*found[name]))) for name in ("sweep", "ping"))
+    ours, theirs = median(found["sweep"]), median(found["ping"])
     ratio = statistics.median(one.wall / other.wall for one, other in zip(found["sweep"], found["ping"]))
     yield Row(what, str(ours), "ping %s" % (theirs,), "%.2f" % ratio, "≤ %g ×" % MOST_RATIO, ratio <= MOST_RATIO)
 
