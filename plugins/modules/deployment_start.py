@@ -53,10 +53,6 @@ options:
               - Entries that lead out of the release, devices, and archives beyond 4 GiB or 200,000 entries are refused.
             type: path
             required: true
-          timeout:
-            description: Not used by uploads.
-            type: float
-            default: 300
       git:
         description: A repository. A bare mirror of it is kept beside the project, with the commits that were deployed.
         type: dict
@@ -433,7 +429,7 @@ def deploy(module: Any) -> Report:
 
 
 def main() -> None:
-    upload = {"path": {"type": "path", "required": True}, "timeout": {"type": "float", "default": 300}}
+    upload = {"path": {"type": "path", "required": True}}
     git = {
         "repository": {"type": "str", "required": True},
         "ref": {"type": "str", "default": "HEAD"},
