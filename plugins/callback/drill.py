@@ -72,6 +72,10 @@ class CallbackModule(Default):
         else:
             super().v2_runner_item_on_ok(result)
 
+    def v2_runner_retry(self, result: Any) -> None:
+        if not self._quiet:
+            super().v2_runner_retry(result)
+
     def v2_runner_on_skipped(self, result: Any) -> None:
         if not self._quiet:
             super().v2_runner_on_skipped(result)

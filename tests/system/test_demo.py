@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -22,6 +23,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or ROOT)
 PLAYBOOK = shutil.which("ansible-playbook", path=os.path.dirname(sys.executable) + ":" + os.environ["PATH"])
+
+
+ONLY_FAULTS = ("-e", "drill_deployments=false")
 
 
 class Demo:
@@ -51,7 +55,7 @@ class Demo:
             )
 
     def run(self, *more: str) -> int:
-        return self.start(*more).wait(120)
+        return self.start(*more).wait(240)
 
     @property
     def output(self) -> str:
@@ -119,7 +123,7 @@ def words(output: str) -> List[str]:
 def test_every_step_is_shown_and_a_second_run_works(demo: Demo, until: Any) -> None:
     """Kill and hang are followed from failed to proven, both are healed by a restart, the timeline is verified; so they are again."""
     for _run in range(2):
-        assert 0 == demo.run(), demo.output
+        assert 0 == demo.run(*ONLY_FAULTS), demo.output
         shown = words(demo.output)
         assert [["failed", "detected", "start", "serving", "proven"], ["failed", "detected", "restart", "serving", "proven"]] == [
             [word for word in part if word in ("failed", "detected", "start", "restart", "serving", "proven")]
@@ -132,9 +136,37 @@ def test_every_step_is_shown_and_a_second_run_works(demo: Demo, until: Any) -> N
         demo.nothing_left(until)
 
 
+def test_releases_are_deployed_and_every_way_of_failing_is_shown(demo: Demo, until: Any) -> None:
+    """C46: never ready, failing later, killed while building, a link broken by hand: each ends with a release that serves."""
+    patient = '{"drill_faults": ["kill"], "drill_limits": {"detected_ms": 5000, "restart_ms": 5000}}'
+    assert 0 == demo.run("-e", patient), demo.output
+    told = demo.output[demo.output.index("releases of shop") :]
+    assert re.findall(r"^  (deployed|swapped back|rolled back|resumed|reconciled|timeline) +\S", told, re.MULTILINE) == [
+        "deployed", "swapped back", "rolled back", "resumed", "reconciled", "timeline",
+    ]  # fmt: skip
+    assert "restart, then rollback, and v1 serves" in told
+    journals = sorted((demo.stage / "www" / "shop" / ".selfheal" / "deployments").glob("v*.json"))
+    found = {path.stem: json.loads(path.read_text()) for path in journals}
+    assert {name: entry["phase"] for name, entry in found.items()} == {"v1": "active", "v2": "failed", "v3": "active", "v4": "active"}
+    assert found["v2"]["standing"]["word"] == found["v3"]["standing"]["word"] == "bad"
+    assert os.readlink(demo.stage / "www" / "shop" / "current") == "deployments/v4"
+    demo.nothing_left(until)
+
+
+def test_a_run_killed_while_it_deploys_leaves_no_process(demo: Demo, until: Any) -> None:
+    """The deployment in the background would go on and start its service; it is ended with everything else."""
+    playbook = demo.start("-e", '{"drill_faults": ["kill"], "drill_limits": {"detected_ms": 5000, "restart_ms": 5000}}')
+    journal = demo.stage / "www" / "shop" / ".selfheal" / "deployments" / "v4.json"
+    until(lambda: journal.exists() or playbook.poll() is not None, 200, "the deployment in the background began")
+    assert playbook.poll() is None, demo.output
+    playbook.send_signal(signal.SIGKILL)
+    assert playbook.wait(20) != 0
+    demo.nothing_left(until)
+
+
 def test_a_bad_verdict_is_a_bad_exit(demo: Demo, until: Any) -> None:
     """A recovery that is slower than its limit fails the run, says by how much, and still leaves nothing behind."""
-    assert 0 != demo.run("-e", '{"drill_faults": ["kill"], "drill_limits": {"detected_ms": -1}}')
+    assert 0 != demo.run(*ONLY_FAULTS, "-e", '{"drill_faults": ["kill"], "drill_limits": {"detected_ms": -1}}')
     assert "bad" == rows(demo.output)["kill"][-1]
     assert re.search(r"bad: kill of web: detected after \d+ ms, allowed are -1", demo.output), demo.output
     demo.nothing_left(until)
@@ -146,7 +178,7 @@ def test_a_port_that_is_taken_is_replaced_and_that_is_said(demo: Demo, until: An
         other.bind(("127.0.0.1", 0))
         other.listen(1)
         port = other.getsockname()[1]
-        assert 0 == demo.run("-e", '{"drill_faults": ["kill"], "demo_stage_service_port": %d}' % port), demo.output
+        assert 0 == demo.run(*ONLY_FAULTS, "-e", '{"drill_faults": ["kill"], "demo_stage_service_port": %d}' % port), demo.output
     assert "port %d is taken by another program" % port in demo.output
     assert "good" == rows(demo.output)["kill"][-1]
     demo.nothing_left(until)
@@ -156,7 +188,7 @@ def test_a_port_that_is_taken_is_replaced_and_that_is_said(demo: Demo, until: An
 @pytest.mark.parametrize("fault", ["kill", "hang"])
 def test_an_interrupted_drill_leaves_no_process(demo: Demo, until: Any, number: signal.Signals, fault: str) -> None:
     """C68: whatever ends the run in the middle of a fault, watchdog, service, the process beside the fault and Ansible's own end too."""
-    playbook = demo.start("-e", '{"drill_faults": ["%s"]}' % fault)
+    playbook = demo.start(*ONLY_FAULTS, "-e", '{"drill_faults": ["%s"]}' % fault)
     until(lambda: "failed" in words(demo.output) or playbook.poll() is not None, 60, "the fault was injected")
     assert playbook.poll() is None, demo.output
     assert len(demo.processes()) >= 3

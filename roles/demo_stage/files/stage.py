@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets the stage of the demonstration up and clears it: one watchdog, and the services it starts, in one private directory.
 
-stage.py prepare DIRECTORY --service-port N --watchdog-port N     end an earlier run, make the directories, find free ports
+stage.py prepare DIRECTORY --service-port N --watchdog-port N --release-port N    end an earlier run, make the directories, find free ports
 stage.py start DIRECTORY --lifetime SECONDS                       start the watchdog, wait until it and its services are ready
+stage.py reload DIRECTORY                                         have it read its contracts again, wait until all services are ready
 stage.py stop DIRECTORY                                           end everything, wait until it is gone
 
 A guard stands beside the watchdog. It ends everything when somebody asks (SIGTERM), when the Ansible run that called `start` is gone,
@@ -15,6 +16,7 @@ Prints one JSON object. Exit status 1, with a sentence on stderr, when something
 import argparse
 import errno
 import fcntl
+import glob
 import json
 import os
 import select
@@ -27,7 +29,7 @@ import time
 
 STOP_WITHIN = 20.0
 READY_WITHIN = 30.0
-MADE = ("etc", "log", "run", "state")
+MADE = ("etc", "log", "run", "state", "www", "sources")
 
 
 class Failed(Exception):
@@ -163,12 +165,13 @@ def prepare(arguments):
             os.rename(path(directory, name), path(previous, name))
         os.mkdir(path(directory, name), 0o700)
     ports, taken = [], []
-    for wanted in (arguments.service_port, arguments.watchdog_port):
+    asked = (arguments.service_port, arguments.watchdog_port, arguments.release_port)
+    for wanted in asked:
         if free(wanted) and wanted not in ports:
             ports.append(wanted)
         else:
             taken.append(wanted)
-            ports.append(any_port(ports + [arguments.service_port, arguments.watchdog_port]))
+            ports.append(any_port([*ports, *asked]))
     return {"ports": ports, "taken": taken, "python": sys.executable}
 
 
@@ -231,6 +234,7 @@ def guard(directory, owner, lifetime):
                 watchdog.kill()
                 watchdog.wait(5.0)
         end_keepers(directory)
+        end_deployers(directory)
         end_services(directory)
 
 
@@ -244,6 +248,15 @@ def end_keepers(directory):
             keeper = (read_json(path(folder, name)) or {}).get("keeper")
             if keeper:
                 end((keeper["pid"], keeper["start_time"]), 3.0)
+
+
+def end_deployers(directory):
+    """End who still deploys on the stage: it would start what is ended here."""
+    for journal in glob.glob(path(glob.escape(directory), "www", "*", ".selfheal", "deployments", "*.json")):
+        entry = read_json(journal) or {}
+        owner = entry.get("owner") or {}
+        if entry.get("phase") not in ("active", "failed") and owner.get("pid", 0) > 1:
+            end((owner["pid"], owner.get("start_time", 0)), 3.0)
 
 
 def end_services(directory):
@@ -284,6 +297,7 @@ def clear(directory):
         was = True
         end(found["watchdog"], 5.0)
     end_keepers(directory)
+    end_deployers(directory)
     end_services(directory)
     os.unlink(path(directory, "stage.json"))
     return was
@@ -331,6 +345,15 @@ def ask(port, url):
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
 
+def reload(arguments):
+    """Have the watchdog read its contracts, and wait until it serves by them."""
+    found = running(arguments.directory)
+    if found is None or not send(found["watchdog"], signal.SIGHUP):
+        raise Failed("no watchdog runs in %s; start the stage first" % arguments.directory)
+    await_ready(arguments.directory)
+    return {}
+
+
 def stop(arguments):
     return {"changed": clear(arguments.directory)}
 
@@ -338,13 +361,14 @@ def stop(arguments):
 def main():
     parser = argparse.ArgumentParser(description="Set the stage of the demonstration up, and clear it.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for name, run in (("prepare", prepare), ("start", start), ("stop", stop)):
+    for name, run in (("prepare", prepare), ("start", start), ("reload", reload), ("stop", stop)):
         verb = verbs.add_parser(name)
         verb.set_defaults(run=run)
         verb.add_argument("directory", type=os.path.abspath)
         if name == "prepare":
             verb.add_argument("--service-port", type=int, required=True)
             verb.add_argument("--watchdog-port", type=int, required=True)
+            verb.add_argument("--release-port", type=int, required=True)
         elif name == "start":
             verb.add_argument("--lifetime", type=float, required=True)
     arguments = parser.parse_args()
