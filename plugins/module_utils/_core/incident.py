@@ -12,8 +12,8 @@ there. Every transition stands in `TRANSITIONS`; any other raises `IllegalTransi
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
-from typing import Dict, Optional, Tuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from .errors import IllegalTransition
 
@@ -94,7 +94,8 @@ class Incident:
     """`failed_at` and `opened` are monotonic, `failure_time` wall-clock seconds of the same instant as `failed_at`.
 
     entered: when the present phase began. paged: one page per incident, whatever the reasons; reset by nothing.
-    probable_cause, probable_detail: see `cause`; None until its diagnostics were gathered.
+    diagnosis: what its events say of its diagnostics, empty until they were gathered: probable_cause and probable_detail (see `cause`),
+    diagnostics (the bundle's path), sha256, or diagnostics_problem.
     """
 
     id: str
@@ -108,8 +109,15 @@ class Incident:
     attempt: Optional[Attempt] = None
     previous: Optional[Previous] = None
     paged: Optional[str] = None
-    probable_cause: Optional[str] = None
-    probable_detail: str = ""
+    diagnosis: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def probable_cause(self) -> Optional[str]:
+        return self.diagnosis.get("probable_cause")
+
+    @property
+    def probable_detail(self) -> Optional[str]:
+        return self.diagnosis.get("probable_detail")
 
     def move(self, trigger: Trigger, now: float) -> Incident:
         """The incident after `trigger`; raises IllegalTransition for one its phase does not know."""

@@ -152,14 +152,16 @@ class Diagnosis:
 
     def _due(self) -> bool:
         incident = self.healer.memory.incident
-        return incident is not None and incident.probable_cause is None and incident.id != self._known
+        return incident is not None and not incident.diagnosis and incident.id != self._known
 
     def _taken_up(self, incident: Incident) -> bool:
         """Was it kept by a process before us, which did not live to remember that?"""
         found = self._shared.bundles.load(incident.id) if self._shared is not None else None
-        if found is None or found.get("incident") != incident.id:
+        if self._shared is None or found is None or found[0].get("incident") != incident.id:
             return False
-        self._remember(incident.id, str(found.get("probable_cause")), str(found.get("probable_detail", "")))
+        bundle, kept = found
+        data = {key: str(bundle.get(key, "")) for key in ("probable_cause", "probable_detail")}
+        self._remember(incident.id, {**data, "diagnostics": kept.path, "sha256": kept.sha256})
         return True
 
     def _subject_of(self, incident: Incident, alive: bool, now: float) -> Any:
@@ -196,35 +198,25 @@ class Diagnosis:
         subject, self._subject = self._subject, None
         if self._shared is not None:
             self._shared.over()
-            data = self._kept(subject.incident, report)
-            self._records.record("note", self.healer.name, subject.incident, self.healer.source, data)
-            self._remember(subject.incident, str(data.get("probable_cause", "unknown")), str(data.get("probable_detail", data["text"])))
+            self._remember(subject.incident, self._kept(subject.incident, report))
         self.healer.nudge()
 
     def _kept(self, incident: str, report: Any) -> Dict[str, Any]:
-        """What the event says."""
+        """What the incident's events say from now on."""
         if isinstance(report, Exception) or self._shared is None:
-            return {"text": "diagnostics: gathering broke", "problem": "%s: %s" % (type(report).__name__, report)}
+            return {"diagnostics_problem": "gathering broke: %s: %s" % (type(report).__name__, report)}
         told: Report = report
-        data: Dict[str, Any] = {
-            "text": "diagnostics: probably %s: %s" % (str(told.cause.cause).replace("_", " "), told.cause.detail),
-            "probable_cause": str(told.cause.cause),
-            "probable_detail": told.cause.detail,
-            "took_ms": told["took_ms"],
-        }
+        data: Dict[str, Any] = {"probable_cause": str(told.cause.cause), "probable_detail": told.cause.detail}
         try:
             kept = self._shared.bundles.keep(incident, {"host": self._shared.host_name, **told})
         except RecordError as error:
-            data["problem"] = "the bundle could not be kept: %s" % error
-        else:
-            data.update(diagnostics=kept.path, sha256=kept.sha256, bytes=kept.bytes)
-        return data
+            return {**data, "diagnostics_problem": "the bundle could not be kept: %s" % error}
+        return {**data, "diagnostics": kept.path, "sha256": kept.sha256}
 
-    def _remember(self, incident: str, cause: str, detail: str) -> None:
+    def _remember(self, incident: str, diagnosis: Mapping[str, Any]) -> None:
         memory = self.healer.memory
         if memory.incident is not None and memory.incident.id == incident and not self._records.overtaken(self.healer.name):
-            told = replace(memory.incident, probable_cause=cause, probable_detail=detail)
-            self.healer.remember(replace(memory, incident=told))
+            self.healer.remember(replace(memory, incident=replace(memory.incident, diagnosis=dict(diagnosis))))
 
 
 def _pid_of(instance: Optional[str]) -> int:

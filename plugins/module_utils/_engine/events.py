@@ -63,7 +63,7 @@ def _attempted(healer: Standing, decision: Decision, before: Memory, facts: Fact
         data["retry"] = True
     if incident.previous is not None:
         data["previous"] = vars(incident.previous).copy()
-    data.update(_probably(incident))
+    data.update(incident.diagnosis)
     if facts.override:
         data["override"] = sorted(reason.value for reason in facts.override)
     starts = decision.rung == "restart" and (facts.dead or facts.never or facts.stopped)
@@ -87,7 +87,7 @@ def _recovered(healer: Standing, decision: Decision, before: Memory, facts: Fact
         data.update(rung=incident.attempt.rung, attempt=incident.attempt.number)
     if incident.continues is not None:
         data["continues"] = incident.continues
-    data.update(_probably(incident))
+    data.update(incident.diagnosis)
     found = [Event("recover", incident.id, healer.source, data)]
     if incident.paged is not None:
         found.append(Event("page_resolved", incident.id, healer.source, {"reason": incident.paged}))
@@ -101,7 +101,7 @@ def _paged(healer: Standing, decision: Decision, before: Memory, facts: Facts, n
     data: Dict[str, Any] = {"reason": str(decision.reason), "detail": decision.detail, "failure_time": iso(incident.failure_time)}
     if incident.previous is not None:
         data["previous"] = vars(incident.previous).copy()
-    data.update(_probably(incident))
+    data.update(incident.diagnosis)
     if facts.hold is not None:
         data["held"] = facts.hold
     return [Event("page", incident.id, healer.source, data)]
@@ -125,13 +125,6 @@ def _of(healer: Standing) -> Incident:
     if incident is None:
         raise ValueError("%s: an event about an incident while none is open" % healer.name)
     return incident
-
-
-def _probably(incident: Incident) -> Dict[str, Any]:
-    """The probable cause, once diagnostics have told one."""
-    if incident.probable_cause is None:
-        return {}
-    return {"probable_cause": incident.probable_cause, "probable_detail": incident.probable_detail}
 
 
 def _ms(seconds: float) -> int:

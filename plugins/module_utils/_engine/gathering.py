@@ -31,7 +31,7 @@ LINES = 200
 """Lines of the service's log, and of the kernel's, that are kept."""
 BEFORE = 60.0
 """A line that is older than so many seconds before the failure tells nothing of its cause."""
-_WITHIN = {"listening": 0.6, "unit": 0.8, "log": 0.8, "kernel": 0.6, "disks": 0.5, "release": 0.3}
+_WITHIN = {"listening": 0.8, "unit": 0.8, "log": 0.8, "kernel": 0.6, "disks": 0.5, "release": 0.3}
 _TOO_LATE = 0.02
 _LOG_BYTES = 65536
 # File systems that are always full, or are no place to write to.

@@ -50,13 +50,15 @@ class Bundles:
         replace_file(path, data)
         return Kept(path, digest(data), len(data))
 
-    def load(self, incident: str) -> Optional[Dict[str, Any]]:
+    def load(self, incident: str) -> Optional[Tuple[Dict[str, Any], Kept]]:
         """The bundle of an incident; None when there is none that can be understood."""
+        path = self.path(incident)
         try:
-            data = json.loads(read_file(self.path(incident), LARGEST * 2))
+            raw = read_file(path, LARGEST * 2)
+            data = json.loads(raw)
         except (OSError, ValueError, RecursionError):
             return None
-        return data if isinstance(data, dict) and data.get("schema") == SCHEMA else None
+        return (data, Kept(path, digest(raw), len(raw))) if isinstance(data, dict) and data.get("schema") == SCHEMA else None
 
     def _make_room(self, coming: str, size: int) -> None:
         kept = [each for each in self._there() if each[1] != coming]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import shutil
@@ -51,6 +52,7 @@ class Scripted(Diagnostics):
 
     takes = 0.3
     fault: Any = None
+    looks = 0
 
 
 @pytest.fixture
@@ -59,6 +61,7 @@ def shared(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Scripted:
 
     def work(self: Diagnosis) -> Any:
         subject, host = self._subject, self._host
+        made.looks += 1
         yield Timed(Slow(made.takes), max(0.0, self._until - host.monotonic()))
         if made.fault is not None:
             raise made.fault
@@ -77,20 +80,23 @@ def told(stage: Stage) -> list[tuple[float, str]]:
     return [(round(event["at"], 3), event["type"]) for event in stage.records.events if event["type"] in wanted]
 
 
+def said(stage: Stage, type: str) -> list[Any]:
+    return [event["data"] for event in stage.records.events if event["type"] == type]
+
+
 def test_what_lives_is_looked_into_while_its_failure_proves_itself(shared: Scripted) -> None:
     """The bundle stands in the timeline before the first restart, and cost it no time; the restart names the cause."""
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(20)
-    assert told(stage)[:3] == [(10.5, "failure"), (13.3, "note"), (15, "restart")]
-    note, restart = (next(event["data"] for event in stage.records.events if event["type"] == each) for each in ("note", "restart"))
-    assert note["probable_cause"] == "disk_full" and "/var is full" in note["text"]
-    assert os.path.exists(note["diagnostics"]) and len(note["sha256"]) == 64 and note["bytes"] > 0
+    assert told(stage)[:2] == [(10.5, "failure"), (15, "restart")]
+    restart = said(stage, "restart")[0]
     assert (restart["probable_cause"], restart["probable_detail"]) == ("disk_full", "/var is full")
+    assert hashlib.sha256(pathlib.Path(restart["diagnostics"]).read_bytes()).hexdigest() == restart["sha256"]
 
 
 def test_an_action_waits_at_most_two_seconds_for_them(shared: Scripted) -> None:
     """With no time to prove itself the restart comes when they are there, and after 2 s whatever hangs."""
     stage = Stage(failing_for=0).watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(14)
-    assert told(stage)[:3] == [(10.5, "failure"), (10.8, "note"), (10.8, "restart")]
+    assert told(stage)[:2] == [(10.5, "failure"), (10.8, "restart")]
     shared.takes = 999
     shutil.rmtree(shared.bundles.directory)
     stage = Stage(failing_for=0).watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(14)
@@ -103,7 +109,8 @@ def test_what_is_dead_is_started_at_once_and_looked_into_beside(shared: Scripted
     stage.body.alive = False
     stage.body.ends(stage.world.host)
     stage.until(30)
-    assert told(stage) == [(5, "failure"), (5, "start"), (5.3, "note")]
+    assert told(stage) == [(5, "failure"), (5, "start")]
+    assert "diagnostics" not in said(stage, "start")[0] and said(stage, "recover")[0]["probable_cause"] == "disk_full"
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of ideas"), OSError(28, "No space left on device")])
@@ -111,9 +118,9 @@ def test_whatever_breaks_in_them_heals_all_the_same(shared: Scripted, fault: Exc
     """The event says what broke, once, and the restart comes when it would have come."""
     shared.fault = fault
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(40)
-    assert told(stage)[:3] == [(10.5, "failure"), (13.3, "note"), (15, "restart")]
-    notes = [event["data"] for event in stage.records.events if event["type"] == "note"]
-    assert len(notes) == 1 and str(fault) in notes[0]["problem"] and "diagnostics" not in notes[0]
+    assert told(stage)[:2] == [(10.5, "failure"), (15, "restart")]
+    restart = said(stage, "restart")[0]
+    assert str(fault) in restart["diagnostics_problem"] and "diagnostics" not in restart
 
 
 def test_a_full_disk_is_said_and_the_cause_is_told_all_the_same(shared: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,21 +131,20 @@ def test_a_full_disk_is_said_and_the_cause_is_told_all_the_same(shared: Scripted
 
     monkeypatch.setattr(Bundles, "keep", full)
     stage = Stage().watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(20)
-    note = next(event["data"] for event in stage.records.events if event["type"] == "note")
-    assert "no room" in note["problem"] and note["probable_cause"] == "disk_full" and "sha256" not in note
+    restart = said(stage, "restart")[0]
+    assert "no room" in restart["diagnostics_problem"] and restart["probable_cause"] == "disk_full" and "sha256" not in restart
 
 
 def test_an_incident_has_one_bundle_also_over_a_restart_of_the_watchdog(shared: Scripted) -> None:
     """One look before the first step; a second attempt, a page or another process looks no more. A new incident does."""
     stage = Stage(ladder=[{"rung": "restart", "attempts": 2}]).watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(20)
     stage.watch(wiring=Wiring(diagnostics=shared)).until(60)
-    assert [type for _at, type in told(stage)].count("note") == 1
-    page = next(event["data"] for event in stage.records.events if event["type"] == "page")
-    assert page["probable_cause"] == "disk_full"
+    assert shared.looks == 1
+    assert len({each["sha256"] for each in said(stage, "restart") + said(stage, "page")}) == 1
+    assert said(stage, "page")[0]["probable_cause"] == "disk_full"
     stage.answers("ok").until(80).answers("bad").until(120)
-    assert [type for _at, type in told(stage)].count("note") == 2
-    recovered = next(event["data"] for event in stage.records.events if event["type"] == "recover")
-    assert recovered["probable_detail"] == "/var is full"
+    assert shared.looks == 2
+    assert said(stage, "recover")[0]["probable_detail"] == "/var is full"
 
 
 def test_killed_between_bundle_and_memory_it_is_taken_up(shared: Scripted) -> None:
@@ -148,8 +154,8 @@ def test_killed_between_bundle_and_memory_it_is_taken_up(shared: Scripted) -> No
     assert incident is not None
     shared.bundles.keep(incident.id, {"incident": incident.id, "probable_cause": "port_taken", "probable_detail": "by nginx"})
     stage.watch(wiring=Wiring(diagnostics=shared)).until(20)
-    restart = next(event["data"] for event in stage.records.events if event["type"] == "restart")
-    assert restart["probable_cause"] == "port_taken" and not [at for at, type in told(stage) if type == "note"]
+    restart = said(stage, "restart")[0]
+    assert restart["probable_cause"] == "port_taken" and restart["diagnostics"] == shared.bundles.path(incident.id)
 
 
 def test_when_everything_fails_a_few_are_looked_into_at_a_time(tmp_path: pathlib.Path) -> None:
@@ -177,8 +183,7 @@ def test_when_everything_fails_a_few_are_looked_into_at_a_time(tmp_path: pathlib
 def test_a_mode_that_does_nothing_still_tells_why(shared: Scripted) -> None:
     """In observe nothing is disrupted; the page that calls a person names the probable cause."""
     stage = Stage(mode="observe").watch(wiring=Wiring(diagnostics=shared)).until(5).answers("bad").until(20)
-    page = next(event["data"] for event in stage.records.events if event["type"] == "page")
-    assert page["probable_cause"] == "disk_full"
+    assert said(stage, "page")[0]["probable_cause"] == "disk_full"
 
 
 # -- from a real host --------------------------------------------------------------------------------------------------

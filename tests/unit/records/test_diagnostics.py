@@ -27,7 +27,7 @@ def test_a_bundle_is_what_the_event_says_it_is(tmp_path: pathlib.Path) -> None:
     assert stat.S_IMODE(os.stat(kept.path).st_mode) == 0o600
     assert pathlib.Path(kept.path) == tmp_path / "diagnostics" / "web-20261121T210330.001Z.json"
     found = bundles.load("web-20261121T210330.001Z")
-    assert found is not None and found["sections"]["log"] == ["one", "two"]
+    assert found is not None and found[0]["sections"]["log"] == ["one", "two"] and found[1] == kept
     assert bundles.load("other") is None
 
 
@@ -73,7 +73,7 @@ def test_the_same_incident_has_one_bundle(tmp_path: pathlib.Path) -> None:
     bundles = Bundles(str(tmp_path))
     bundles.keep("web-1", {"n": 1})
     bundles.keep("web-1", {"n": 2})
-    assert os.listdir(bundles.directory) == ["web-1.json"] and (bundles.load("web-1") or {})["n"] == 2
+    assert os.listdir(bundles.directory) == ["web-1.json"] and (bundles.load("web-1") or [{}])[0]["n"] == 2
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: pathlib.Path) -> None:

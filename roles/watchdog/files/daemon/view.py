@@ -158,7 +158,7 @@ def _incident(incident: Any, offset: float) -> Dict[str, Any]:
         "paged": incident.paged,
         "continues": incident.continues,
         "probable_cause": incident.probable_cause,
-        "probable_detail": incident.probable_detail or None,
+        "probable_detail": incident.probable_detail,
         "attempt": None
         if attempt is None
         else {
