@@ -372,7 +372,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import ContractError, SelfhealError
-from ..module_utils._engine.deploy_report import OUTCOMES, configuration, difference, journal, new_id, refused, result, warnings_of
+from ..module_utils._engine.deploy_report import OUTCOMES, configuration, difference, journal, new_id, refused, result, secrets, warnings_of
 from ..module_utils._engine.deploy_site import DeploySite
 from ..module_utils._engine.deployer import Deployer
 from ..module_utils._engine.etc import Etc
@@ -396,6 +396,7 @@ def request_of(options: Dict[str, Any], wall: float) -> Dict[str, Any]:
 
 def deploy(module: Any) -> Report:
     options = module.params
+    module.no_log_values.update(secrets(options))
     etc = Etc(options["etc"])
     config = configuration(etc, options["host"], options["state_dir"], options["run_dir"])
     with LocalHost() as host:

@@ -9,12 +9,14 @@ import os
 import platform
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from .._core.contract import parse_watchdog
 from .._core.errors import LeaseHeld, SelfhealError
 from .._core.model import WatchdogConfig
 from .._core.reasons import Reason
+from .._core.redact import secret_key
+from .._probes.http_request import HARMLESS, SHORTEST_SECRET
 from .._records.journal import shown
 from .deploy_run import reason_of
 from .deploy_site import DeploySite, Forbidden
@@ -36,6 +38,18 @@ def configuration(etc: Etc, host: Optional[str] = None, state_dir: Optional[str]
 def new_id(wall: float) -> str:
     """The id of a deployment to which nobody gave one: UTC to the second."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(wall))
+
+
+def secrets(options: Mapping[str, Any]) -> Iterator[str]:
+    """Texts in what is asked for that nobody may be shown: values of environments and headers that are secret by their names."""
+    for step in options.get("build") or ():
+        environment = step.get("environment") or {}
+        yield from (str(value) for name, value in environment.items() if secret_key(str(name)) and len(str(value)) >= SHORTEST_SECRET)
+    for probe in options.get("health") or ():
+        headers = (probe.get("http") or {}).get("headers") if isinstance(probe.get("http"), dict) else None
+        for name, value in (headers or {}).items() if isinstance(headers, dict) else ():
+            if str(name).lower() not in HARMLESS and len(str(value)) >= SHORTEST_SECRET:
+                yield str(value)
 
 
 def refused(error: SelfhealError) -> Told:
@@ -88,4 +102,4 @@ def warnings_of(endings: Sequence[Told], site: DeploySite) -> List[str]:
     return found
 
 
-__all__ = ["OUTCOMES", "configuration", "difference", "journal", "new_id", "refused", "result", "warnings_of"]
+__all__ = ["OUTCOMES", "configuration", "difference", "journal", "new_id", "refused", "result", "secrets", "warnings_of"]

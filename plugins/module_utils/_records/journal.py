@@ -170,7 +170,13 @@ def _without_headers(probe: Mapping[str, Any]) -> Dict[str, Any]:
 def dump(entry: Deployment) -> bytes:
     """A journal's bytes. Raises RecordError for what JSON cannot say."""
     try:
-        return (json.dumps(to_data(entry), indent=1, allow_nan=False) + "\n").encode("ascii")
+        data = (json.dumps(to_data(entry), indent=1, allow_nan=False) + "\n").encode("ascii")
+        if len(data) > _LIMIT:
+            words = (
+                "The journal of deployment %s would have %d bytes; at most %d are kept. Give the routes' texts in fewer or smaller files."
+            )
+            raise RecordError(words % (entry.id, len(data), _LIMIT))
+        return data
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError("The journal of deployment %s cannot be written as JSON: %s" % (entry.id, error)) from error
 

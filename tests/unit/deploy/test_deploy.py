@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tarfile
 
 import pytest
 from deploy_helpers import LocalHost
 
 from selfheal._actuators.release import ReleaseRefused
-from selfheal._core.errors import LeaseHeld
+from selfheal._core.errors import LeaseHeld, RecordError
 from selfheal._engine.deploy_site import Forbidden
 from selfheal._engine.targets import Refused
 
@@ -340,3 +341,56 @@ def test_a_rollback_undoes_what_was_cut_off_first(stage):
     journal.save(replace(journal.load("v2"), phase=Phase.HEALTH_CHECK, activated_at=None, standing=None, owner=dead))
     told = stage.rollback()
     assert told.outcome == "changed" and stage.serves() == "v1" and stage.journal("v2")["failure"]["reason"] == "superseded"
+
+
+def test_what_runs_the_release_is_restarted_there_and_back(stage):
+    """A service by its contract: started with the first release, restarted with each, and restarted back when one is not well."""
+    argv = [sys.executable, "-I", "-c", "import time; time.sleep(600)"]
+    process = {"argv": argv, "cwd": str(stage.project / "current"), "stop_timeout": 1}
+    probes = [{"role": "liveness", "tcp": {"host": "127.0.0.1", "port": 9}}]
+    contract = {"name": "web", "resource": {"process": process}, "probes": probes}
+    (stage.base / "etc" / "contracts.json").write_text(json.dumps({"services": [contract]}))
+
+    def runs():
+        (record,) = (stage.base / "run" / "processes").glob("*.json")
+        pid = json.loads(record.read_text())["pid"]
+        return pid, os.path.basename(os.readlink("/proc/%d/cwd" % pid))
+
+    pids = []
+    try:
+        stage.deploy("v1", restart={"service": "web"})
+        pids.append(runs())
+        stage.deploy("v2", restart={"service": "web"})
+        pids.append(runs())
+        told = stage.deploy("v3", restart={"service": "web"}, health=ILL, health_within=0.1)
+        pids.append(runs())
+    finally:
+        for pid, _release in pids[-1:]:
+            os.kill(pid, 9)
+    assert told.outcome == "failed" and stage.serves() == "v2"
+    assert [release for _pid, release in pids] == ["v1", "v2", "v2"] and len({pid for pid, _release in pids}) == 3
+    assert {each.get("service") for each in stage.events()} == {"web"}
+
+
+def test_a_restart_that_fails_is_put_back(stage):
+    """A service that cannot be started with the new release: swapped back before anything is asked."""
+    stage.deploy("v1")
+    contract = {
+        "name": "web",
+        "resource": {"process": {"argv": [str(stage.project / "current" / "run")], "stop_timeout": 1}},
+        "probes": [{"role": "liveness", "tcp": {"host": "127.0.0.1", "port": 9}}],
+    }
+    (stage.base / "etc" / "contracts.json").write_text(json.dumps({"services": [contract]}))
+    told = stage.deploy("v2", restart={"service": "web"})
+    assert (told.outcome, told.reason) == ("failed", "restart_failed") and stage.serves() == "v1"
+    assert any("restarting on the release before" in each for each in told.warnings)
+    with pytest.raises(Forbidden, match="there is no contract shop"):
+        stage.deploy("v3", restart={"service": "shop"})
+
+
+def test_a_request_that_no_journal_could_hold_is_refused(stage):
+    """Nothing is begun that could not be taken up again."""
+    routes = [{"path": str(stage.base / ("r%d" % n)), "content": "x" * 1000000} for n in range(9)]
+    with pytest.raises(RecordError, match="at most"):
+        stage.deploy("v1", routes=routes)
+    assert stage.current is None and os.listdir(stage.own("deployments")) == []
