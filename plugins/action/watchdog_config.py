@@ -111,7 +111,7 @@ def _facts(services: tuple[Service, ...]) -> dict[str, Any]:
         lines = ([] if problem is None else ["not watched: %s" % problem]) + not_acted_on(service)
         if lines:
             notes[service.name] = lines
-        pidfiles = {each.target.pidfile for each in service.probes if isinstance(each.target, ProcessTarget)}
+        pidfiles = {each.target.pidfile for each in service.probes if isinstance(each.target, ProcessTarget) and each.target.pidfile}
         if isinstance(service.resource, ProcessResource) and service.resource.pidfile is not None:
             # It went into the background on its own, so no systemd unit holds it and it is signalled directly.
             pidfiles.add(service.resource.pidfile)
