@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# The scenarios of extensions/molecule against the built tarball, on the lab's hosts, two at a time. Names of scenarios may be given:
-# molecule.sh upgrade. What one says is shown when it has ended.
+# The scenarios of extensions/molecule against the built tarball, on the lab's hosts, three at a time (SELFHEAL_MOLECULE_JOBS). Names of
+# scenarios may be given: molecule.sh upgrade. What one says is shown when it has ended.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 scenarios=("$@")
@@ -20,12 +20,13 @@ lab_engine
 cd "$ROOT"
 logs="$VENVS/logs/molecule"
 mkdir -p "$logs"
+rm -f "$logs"/*
 
 scenario() {
     local began=$SECONDS code=0
     "$VENVS/molecule/bin/molecule" -c extensions/molecule/base.yml test --scenario-name "$1" </dev/null >"$logs/$1.log" 2>&1 || code=$?
     locked _tell "$1" "$code" "$((SECONDS - began))"
-    return "$code"
+    printf '%d' "$code" >"$logs/$1.code"
 }
 
 _tell() {
@@ -34,15 +35,15 @@ _tell() {
     say "molecule $1: $([ "$2" -eq 0 ] && echo ok || echo FAILED) after $3 s"
 }
 
+for name in "${scenarios[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "${SELFHEAL_MOLECULE_JOBS:-3}" ]; do wait -n || true; done
+    scenario "$name" &
+done
+wait
 failed=()
-for ((first = 0; first < ${#scenarios[@]}; first += 2)); do
-    declare -A running=()
-    for name in "${scenarios[@]:first:2}"; do
-        scenario "$name" &
-        running[$name]=$!
-    done
-    for name in "${!running[@]}"; do wait "${running[$name]}" || failed+=("$name"); done
-    unset running
+for name in "${scenarios[@]}"; do
+    # A scenario that left no word has not passed.
+    [ "$(cat "$logs/$name.code" 2>/dev/null)" = 0 ] || failed+=("$name")
 done
 if [ "${#failed[@]}" -gt 0 ]; then
     printf 'molecule: failed: %s\n' "${failed[*]}" >&2
