@@ -394,3 +394,16 @@ def test_a_request_that_no_journal_could_hold_is_refused(stage):
     with pytest.raises(RecordError, match="at most"):
         stage.deploy("v1", routes=routes)
     assert stage.current is None and os.listdir(stage.own("deployments")) == []
+
+
+@pytest.mark.parametrize("name", ["deployments", "shared", ".selfheal", ".selfheal/deployments", ".selfheal/build"])
+def test_a_link_in_the_place_of_a_directory_is_refused(stage, name):
+    """Who could put a link there would have us write and remove elsewhere."""
+    outside = stage.base / "outside"
+    outside.mkdir(mode=0o700)
+    place = stage.project / name
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    os.symlink(outside, place)
+    with pytest.raises((ReleaseRefused, RecordError), match="is a symbolic link"):
+        stage.deploy("v1")
+    assert os.listdir(outside) == [] and stage.current is None
