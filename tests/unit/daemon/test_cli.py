@@ -142,13 +142,14 @@ def test_check_lists_the_problems_of_both_files(
 
 
 def test_check_is_honest_about_what_it_does_not_do(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A valid contract that asks for more than this version does is valid, and gets a note that says what."""
-    warm = {**WEB, "name": "warm", "keep_warm": {"http": {"url": "http://127.0.0.1:1/"}}}
-    path = write(tmp_path, "contracts.json", {"services": [WEB, {**WEB, "name": "box", "resource": {"container": "box"}}, warm]})
+    """A valid contract that asks for more than this version does is valid, and gets a note that says what; what is done gets none."""
+    done = {**WEB, "name": "done", "keep_warm": {"http": {"url": "http://127.0.0.1:1/"}}, "slow": {"predict": True}}
+    box = {**WEB, "name": "box", "resource": {"container": "box"}, "ladder": [{"rung": "redeploy"}]}
+    path = write(tmp_path, "contracts.json", {"services": [WEB, box, done]})
     assert 0 == cli.main(["check", "--contracts", path, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["valid"] is True and [] == found["problems"]
-    assert "web" not in found["notes"] and "not watched" in found["notes"]["box"][0]
+    assert ["box"] == list(found["notes"]) and "redeploy needs a release" in found["notes"]["box"][0]
 
 
 LOOPBACK = [
