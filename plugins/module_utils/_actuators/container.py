@@ -135,11 +135,13 @@ class ContainerActuator(Actuator):
         if of(told, "State", "Status") not in ("exited", "stopped") or ended is None:
             return story
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
-        if story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END:
-            return story
+        heard = story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END
         noted = manually_stopped(told) if self.engine.local is not False else None
-        if noted is not None:
+        if noted is False or (noted and not heard):
+            # An engine that goes down itself sends its containers the same signals as a person does, and does not note them.
             return Story(died_at=ended, stopped=noted)
+        if heard:
+            return story
         story = Story()
         names = {"type": ["container"], "container": [identity], "event": ["start", "kill", "die", "stop", "oom"]}
         since, until = ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time())

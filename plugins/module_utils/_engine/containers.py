@@ -31,6 +31,8 @@ DOWN_AFTER = 2
 """So many failed tries in a row, opening or ping, mean that the engine is down."""
 PAGE_AFTER = 60.0
 """Seconds after which a person is told of an engine that is still down: an upgrade of it takes less."""
+GONE_FOR = 1.0
+"""A stream that cannot be had again for so many seconds broke because its engine went down, and what died just before went with it."""
 FORBIDDEN_PAUSE = 60.0
 """A proxy that forbids the stream is asked again after so many seconds; containers are looked at every few seconds meanwhile."""
 AGAIN_AFTER = 15.0
@@ -62,6 +64,7 @@ class ContainerWatch:
         self._open_at = -math.inf
         self._ping_at = math.inf
         self._opened_at = -math.inf
+        self._lost_at = math.inf
         self._failures = 0
         self._first_failure = math.inf
         self._paged = False
@@ -141,6 +144,9 @@ class ContainerWatch:
     def _opened(self, stream: EventStream, now: float) -> None:
         self._stream = stream
         self._opened_at = now
+        if now - self._lost_at >= GONE_FOR:
+            self.engine.went_away(self._host.wall() - (now - self._lost_at))
+        self._lost_at = math.inf
         self._ping_at = now + PING_EVERY
         self.engine.heard = True
         self._answers(now)
@@ -161,9 +167,9 @@ class ContainerWatch:
             self._listening = self._host.start(self._stream.listen(), math.inf, self)
 
     def _lost(self, outcome: Outcome, now: float) -> None:
-        """The stream broke. What died just before went down with the engine, if that is down: the next try tells."""
+        """The stream broke."""
         self._close()
-        self.engine.went_away(self._host.wall())
+        self._lost_at = min(self._lost_at, now)
         self._pause = PAUSES[0] if now >= self._opened_at + AGAIN_AFTER else min(PAUSES[1], self._pause * 2)
         self._open_at = now + self._pause
         if self._ping is not None:

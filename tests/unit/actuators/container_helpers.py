@@ -43,7 +43,7 @@ class Engine:
     def up(self) -> None:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.bind(self.path)
-        self._sock.listen(16)
+        self._sock.listen(256)
         threading.Thread(target=self._serve, args=(self._sock,), daemon=True).start()
 
     def down(self) -> None:
