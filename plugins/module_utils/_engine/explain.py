@@ -80,7 +80,8 @@ def sentence(healer: Healer, at: Optional[float] = None, held: Optional[str] = N
         words += " (incident %s, %s)" % (incident.id, incident.phase)
     why = decision.detail or (str(decision.reason).replace("_", " ") if decision.reason is not None else "")
     if state is State.DEGRADED and incident is None:
-        why = "it answers, but takes longer than %g s; nothing is restarted for that" % healer.service.slow.after
+        slow = "soon will take" if healer.watch.foretold else "takes"
+        why = "it answers, but %s longer than %g s; nothing is restarted for that" % (slow, healer.service.slow.after)
     words = "%s: %s" % (words, why) if why else words
     if at is not None and decision.until is not None and incident is not None and decision.until > at:
         words += " (for another %.0f s)" % math.ceil(decision.until - at)

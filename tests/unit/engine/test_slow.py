@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 from healing import Stage
 
+from selfheal._engine import explain
 from selfheal._engine.world import GOOD, Ask
 
 
@@ -60,6 +61,7 @@ def test_what_was_foretold_and_did_not_come_is_taken_back() -> None:
     """A rise that ends below the limit: degraded for a while, then healthy again."""
     stage = play(lambda now: 1.0 + min(now, 800.0) * 0.002, **PREDICTS).until(900)
     assert str(stage.healer.state) == "degraded"
+    assert "soon will take longer than 3 s" in explain.sentence(stage.healer)
     stage.until(2500)
     assert str(stage.healer.state) == "healthy" and len([e for e in stage.records.events if e["type"] == "degrade"]) == 1
 
