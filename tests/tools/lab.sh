@@ -26,8 +26,7 @@ case $verb in
         # Every host takes seven inotify instances.
         if [ "$(cat /proc/sys/fs/inotify/max_user_instances)" -lt 512 ]; then workers=4; fi
         # One test at a time to each worker: they come in an order, the longest first.
-        "$VENVS/test/bin/python" -m pytest -p no:cacheprovider -n "${SELFHEAL_LAB_WORKERS:-$workers}" --dist load --maxschedchunk 1 \
-            "${paths[@]}" "$@"
+        twice lab -n "${SELFHEAL_LAB_WORKERS:-$workers}" --dist load --maxschedchunk 1 "${paths[@]}" "$@"
         ;;
     *) die "usage: tests/tools/lab.sh up [NUMBER] | down | images | test [PYTEST ARGUMENTS]" ;;
 esac

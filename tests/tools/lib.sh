@@ -101,6 +101,20 @@ _install_collection() {
     printf '%s' "$wanted" >"$COLLECTIONS/.complete"
 }
 
+# twice NAME PYTEST ARGUMENTS: tests with real processes and real seconds, on a machine that may be small and busy. What failed is asked once
+# more, alone; what fails then has failed. Both runs are shown. More than a handful of failures are no accident and are not asked again.
+twice() {
+    local cache="$VENVS/cache-$1" code=0 failed
+    shift
+    rm -rf "$cache"
+    "$VENVS/test/bin/python" -m pytest -o cache_dir="$cache" "$@" || code=$?
+    [ "$code" -eq 1 ] || return "$code"
+    failed=$(grep -c '::' "$cache/v/cache/lastfailed" 2>/dev/null || true)
+    if [ "${failed:-0}" -eq 0 ] || [ "$failed" -gt 8 ]; then return 1; fi
+    say "$failed failed; asked once more, alone"
+    "$VENVS/test/bin/python" -m pytest -o cache_dir="$cache" --last-failed --last-failed-no-failures none "$@" -n 0
+}
+
 # lab_engine: a Docker Engine and the lab's images; an engine that had to be started is stopped with this script. Where there can be none
 # (neither root nor an engine that answers, or no apt-get) the script ends as skipped; any other trouble is a failure.
 lab_engine() {

@@ -11,4 +11,4 @@ venv test
 ansible_environment test
 cd "$ROOT"
 export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
-exec "$VENVS/test/bin/python" -m pytest "${@:-tests/system}"
+twice system "${@:-tests/system}"
