@@ -15,14 +15,17 @@ import time
 from typing import Any, Callable, Dict, List, Mapping
 
 from .._actuators import manifest, routes
+from .._actuators.base import Timed, Work
 from .._core.deployment import Phase
 from .._core.deployment_request import Request
 from .._core.reasons import Reason
 from .._probes.sweep import Ask, sweep
+from .._proc import Pause
 from .deploy_run import PhaseFailed, Run
 from .sources import build_commands, pulled, unpacked
 
 PROBE_TIMEOUT = 4.0
+BACK_TRIES = 3
 Proof = Dict[str, Any]
 
 
@@ -193,15 +196,22 @@ def away(run: Run) -> None:
 
 
 def back(run: Run) -> List[str]:
-    """Give traffic back. Returns what could not be done, in words."""
+    """Give traffic back; a balancer that is busy is asked again. Returns what could not be done, in words."""
     if run.entry.traffic != "away" or run.fallback is None:
         return []
     run.tell("failback", {"reason": "deployment", "to": "primary"})
-    outcome = run.drive(run.fallback.close())
-    if outcome.status != "ok":
-        return ["traffic stays at the backup: %s" % outcome.detail]
-    run.keep(traffic="")
-    return []
+    for left in range(BACK_TRIES - 1, -1, -1):
+        outcome = run.drive(run.fallback.close())
+        if outcome.status == "ok":
+            run.keep(traffic="")
+            return []
+        if left:
+            run.drive(_pause(1.0))
+    return ["traffic stays at the backup, give it back with traffic_switch: %s" % outcome.detail]
+
+
+def _pause(seconds: float) -> Work[None]:
+    yield Timed(Pause(), seconds)
 
 
 def route(run: Run) -> Proof:

@@ -407,3 +407,14 @@ def test_a_link_in_the_place_of_a_directory_is_refused(stage, name):
     with pytest.raises((ReleaseRefused, RecordError), match="is a symbolic link"):
         stage.deploy("v1")
     assert os.listdir(outside) == [] and stage.current is None
+
+
+def test_traffic_that_does_not_come_back_is_asked_for_again_and_told(stage):
+    """The release is good all the same; a person is told where traffic is, and the second try counts."""
+    tries = stage.base / "tries"
+    count = "echo x >> %s; test $(wc -l < %s) -ge %%d" % (tries, tries)
+    for name, enough, warned in (("v1", 2, False), ("v2", 99, True)):
+        tries.write_text("")
+        fallback = {"command": {"argv_open": ["/bin/true"], "argv_close": ["/bin/sh", "-c", count % enough]}}
+        told = stage.deploy(name, fallback=fallback)
+        assert told.outcome == "changed" and any("traffic stays at the backup" in each for each in told.warnings) == warned
