@@ -233,10 +233,11 @@ def test_the_message_says_all_a_receiver_needs(stage: Stage) -> None:
 
 def test_documented_keys_are_those_that_are_sent(stage: Stage, repository: pathlib.Path) -> None:
     """docs/paging.md lists every key of every message and no other."""
-    stage.page(previous={"outcome": "failed"}, held="x", services=["a"])
+    stage.page(previous={"outcome": "failed"}, held="x", services=["a"], probable_cause="disk_full", probable_detail="/var is full")
     stage.run(REMIND_EVERY + 1).resolve()
     stage.run(REMIND_EVERY + 2)
     sent = {key for each in stage.clock.sent for key in each.body}
+    assert "Probable cause: /var is full (disk_full)." in stage.clock.sent[0].body["sentence"]
     table = (repository / "docs" / "paging.md").read_text().partition("## webhook")[2].partition("```json")[0]
     documented = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
     assert documented == sent
