@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .errors import IllegalTransition
+from .errors import IllegalTransition, RecordError
 from .model import Dependency
+from .shape import chosen, made
 
 
 class Breaker(str, enum.Enum):
@@ -107,6 +108,15 @@ def forced(state: BreakerState, to: Optional[str], now: float) -> BreakerState:
     return state if state.state is target else state.move(cause, now)
 
 
+def from_data(raw: Any) -> BreakerState:
+    """Back from the state file, where `vars` of it stood. Raises RecordError."""
+    if not isinstance(raw, Mapping):
+        raise RecordError("reading a breaker's state: expected a mapping, found %.40r" % (raw,))
+    values = {key: value for key, value in raw.items() if key != "traffic"}
+    cause = raw.get("cause")
+    return made(BreakerState, values, state=chosen(Breaker, raw.get("state")), cause=chosen(Cause, cause) if cause else None)
+
+
 def own(failing: bool, proving: bool, to: Optional[str]) -> Breaker:
     """The breaker in front of the service itself. It follows the incident, so that there is one judgement and not two: open while it fails,
     half-open while its recovery is being proven; an operator's word comes first."""
@@ -162,6 +172,7 @@ __all__ = [
     "FORCED",
     "TRANSITIONS",
     "answered",
+    "from_data",
     "forced",
     "own",
     "passed",

@@ -14,8 +14,10 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+from .errors import RecordError
 from .model import Probe, Service
 from .reasons import Reason
+from .shape import made
 
 
 class State(str, enum.Enum):
@@ -217,8 +219,8 @@ def from_data(service: Service, data: Mapping[str, Any]) -> Dict[str, ProbeHealt
     for name in healths:
         if isinstance(data.get(name), dict):
             try:
-                healths[name] = ProbeHealth(**data[name])
-            except TypeError:
+                healths[name] = made(ProbeHealth, data[name])
+            except RecordError:
                 healths[name] = INITIAL[next(probe.role for probe in service.probes if probe.name == name)]
     return healths
 

@@ -13,15 +13,21 @@ Another boot keeps actions (their age is counted on) and forgets the rest.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .errors import RecordError
 from .incident import Attempt, Incident, Phase, Previous
 from .ladder import GROUND, Position
+from .reasons import Reason
+from .shape import chosen, made
+from .times import format_time
 
 FLAPPING_CHANGES = 6
 FLAPPING_WINDOW = 300.0
+PLACES = ("primary", "backup", "to_primary", "to_backup")
+"""Where traffic can be, or be on its way to."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,14 @@ class Memory:
 NOTHING = Memory()
 
 
+@dataclass(frozen=True)
+class Clocks:
+    """What both clocks said when a state was saved."""
+
+    monotonic: float
+    wall: float
+
+
 def to_data(memory: Memory, now: float, wall: float) -> Dict[str, Any]:
     """As plain data; `now` and `wall` of the saving let another boot count ages on."""
     return {"saved": {"monotonic": now, "wall": wall}, "memory": asdict(memory)}
@@ -63,44 +77,67 @@ def to_data(memory: Memory, now: float, wall: float) -> Dict[str, Any]:
 
 def from_data(data: Mapping[str, Any]) -> Memory:
     """Back from plain data of the same boot. Raises RecordError naming what does not fit."""
-    try:
-        raw = dict(data["memory"])
-        incident = raw.pop("incident", None)
-        position = raw.pop("position", None) or {}
-        known = {each.name for each in fields(Memory)}
-        unknown = sorted(set(raw) - known)
-        if unknown:
-            raise RecordError("reading a service's state: unknown keys %s" % ", ".join(unknown))
-        memory = Memory(**{**raw, "actions": _times(raw, "actions"), "changes": _times(raw, "changes")})
-        return replace(memory, position=Position(**position), incident=_incident(incident))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RecordError("reading a service's state: %s: %s" % (type(error).__name__, error)) from error
+    raw = data.get("memory")
+    if not isinstance(raw, Mapping):
+        raise RecordError("reading a service's state: it has no memory")
+    position = made(Position, raw.get("position") or {})
+    if position.index < 0 or position.used < 0:
+        raise RecordError("reading a service's state: its place on the ladder is %s" % (position,))
+    memory = made(Memory, raw, incident=_incident(raw.get("incident")), position=position)
+    if memory.traffic not in PLACES:
+        raise RecordError("reading a service's state: its traffic is at %.40r" % memory.traffic)
+    latest = max(_moments(memory), default=-math.inf)
+    if "saved" in data and latest > _saved(data).monotonic + 1.0:
+        raise RecordError("reading a service's state: something in it happened after it was saved")
+    return memory
 
 
 def after_reboot(data: Mapping[str, Any], now: float, wall: float) -> Tuple[Memory, Optional[Incident]]:
     """What is kept across a boot, and the incident the boot has closed. Ages go by the wall clock, never below zero."""
     old = from_data(data)
-    try:
-        shift = now - float(data["saved"]["monotonic"]) - max(0.0, wall - float(data["saved"]["wall"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordError("reading a service's state: when it was saved: %s: %s" % (type(error).__name__, error)) from error
+    clocks = _saved(data)
+    shift = now - clocks.monotonic - max(0.0, wall - clocks.wall)
     actions = tuple(min(now, at + shift) for at in old.actions)
     return Memory(actions=actions, longest_start=old.longest_start, traffic=old.traffic), old.incident
 
 
-def _times(raw: Mapping[str, Any], key: str) -> Tuple[float, ...]:
-    return tuple(float(at) for at in raw.get(key, ()))
+def _saved(data: Mapping[str, Any]) -> Clocks:
+    try:
+        return made(Clocks, data.get("saved"))
+    except RecordError as error:
+        raise RecordError("reading a service's state: when it was saved: %s" % error) from error
 
 
-def _incident(raw: Optional[Mapping[str, Any]]) -> Optional[Incident]:
+def _moments(memory: Memory) -> List[float]:
+    incident = memory.incident
+    found = [*memory.actions, *memory.changes, memory.last_action, memory.healthy_since]
+    if incident is not None:
+        found += [incident.failed_at, incident.opened, incident.entered]
+        found += [incident.attempt.begun, incident.attempt.ended] if incident.attempt is not None else []
+    return [at for at in found if at is not None]
+
+
+def _incident(raw: Any) -> Optional[Incident]:
     if raw is None:
         return None
-    values = dict(raw)
-    attempt, previous = values.pop("attempt", None), values.pop("previous", None)
-    values["phase"] = Phase(values["phase"])
-    values["attempt"] = Attempt(**attempt) if attempt else None
-    values["previous"] = Previous(**previous) if previous else None
-    return Incident(**values)
+    if not isinstance(raw, Mapping):
+        raise RecordError("reading a service's state: its incident is %.40r" % (raw,))
+    attempt, previous = raw.get("attempt"), raw.get("previous")
+    tried = made(Attempt, attempt) if attempt else None
+    if tried is not None and tried.reason is not None:
+        chosen(Reason, tried.reason)
+    incident = made(
+        Incident,
+        raw,
+        phase=chosen(Phase, raw.get("phase")),
+        attempt=tried,
+        previous=made(Previous, previous) if previous else None,
+    )
+    try:
+        format_time(incident.failure_time)
+    except ValueError as error:
+        raise RecordError("reading a service's state: when it failed: %s" % error) from error
+    return incident
 
 
-__all__ = ["FLAPPING_CHANGES", "FLAPPING_WINDOW", "Memory", "NOTHING", "after_reboot", "from_data", "to_data"]
+__all__ = ["FLAPPING_CHANGES", "FLAPPING_WINDOW", "Memory", "NOTHING", "PLACES", "after_reboot", "from_data", "to_data"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
-from .._core import health
+from .._core import breaker, health
 from .._core import memory as memories
 from .._core.apply import action_ended
 from .._core.errors import RecordError
@@ -50,21 +50,35 @@ class Keeper:
         try:
             if stored.same_boot:
                 memory = action_ended(memories.from_data(stored.data), "interrupted", self._host.monotonic())
-                healths = health.from_data(self._service, stored.data.get("healths") or {})
-                return Kept(memory, healths, stored.data.get("breakers") or {})
+                healths = health.from_data(self._service, _mapping(stored.data, "healths"))
+                breakers = _mapping(stored.data, "breakers")
+                for raw in breakers.values():
+                    if not isinstance(raw, dict) or "state" in raw:
+                        breaker.from_data(raw)
+                return Kept(memory, healths, breakers)
             memory, closed = memories.after_reboot(stored.data, self._host.monotonic(), self._host.wall())
         except RecordError as error:
-            self._say("state_reset", None, {"reason": "unreadable", "detail": str(error)})
+            aside = self._records.refuse(self._service.name)
+            kept = {"aside": aside} if aside is not None else {}
+            self._say("state_reset", None, {"reason": "unreadable", "detail": str(error), **kept})
             return None
         if closed is not None:
             self._say("state_reset", closed.id, {"reason": Reason.HOST_REBOOTED.value, "phase": closed.phase.value})
-        breakers = stored.data.get("breakers") or {}
+        breakers = stored.data.get("breakers")
+        breakers = breakers if isinstance(breakers, dict) else {}
         # Breakers begin afresh; where traffic goes meanwhile was decided by them, and no boot of this host has changed it.
         places = {name: {"traffic": raw["traffic"]} for name, raw in breakers.items() if isinstance(raw, dict) and "traffic" in raw}
         return Kept(memory, None, places)
 
     def _say(self, type: str, incident: Optional[str], data: Dict[str, Any]) -> None:
         self._records.record(type, self._service.name, incident, self._source, data)
+
+
+def _mapping(data: Mapping[str, Any], key: str) -> Dict[str, Any]:
+    found = data.get(key) or {}
+    if not isinstance(found, dict):
+        raise RecordError("reading a service's state: its %s are %.40r" % (key, found))
+    return found
 
 
 __all__ = ["Keeper", "Kept"]

@@ -25,7 +25,7 @@ from .._records.holds import Holds
 from .._records.lease import Held as HeldLeases
 from .._records.lease import LeaseInfo, LeaseSet
 from .._records.pages import Page, Pages
-from .._records.state import StateStore, Version, same_boot
+from .._records.state import StateStore, Version, incident_in, same_boot
 from .._records.timeline import Timeline
 from .diagnostics import Diagnostics
 from .fallbacks import fallback_for
@@ -85,6 +85,11 @@ class LocalRecords(Records):
         data = self._store.load(service)
         self._versions[service] = version if data is not None else None
         return Stored(data, same_boot(data)) if data is not None else None
+
+    def refuse(self, service: str) -> Optional[str]:
+        aside = self._store.put_aside(service, "it makes no sense")
+        self._versions[service] = self._store.version(service)
+        return aside
 
     def overtaken(self, service: str) -> bool:
         return service in self._versions and self._store.version(service) != self._versions[service]
@@ -335,7 +340,7 @@ class Site:
             return True
         # A run beside us may have opened it, and its word has not reached our healer yet.
         saved = self.store.peek(page.service) or {}
-        kept = (saved.get("memory") or {}).get("incident") or {}
+        kept = incident_in(saved)
         return same_boot(saved) and kept.get("id") == page.incident
 
     def _damaged(self, path: str, aside: str, problem: str) -> None:

@@ -83,6 +83,10 @@ class Records(abc.ABC):
     def load(self, service: str) -> Optional[Stored]:
         """The service's state; None when there is none or it had to be set aside."""
 
+    def refuse(self, service: str) -> Optional[str]:
+        """The state that was loaded makes no sense: put it aside; where it is now, None where nothing was kept. Raises RecordError."""
+        return None
+
     def overtaken(self, service: str) -> bool:
         """Has somebody else replaced the service's state since it was loaded or saved here?"""
         return False
@@ -113,6 +117,9 @@ class Relayed(Records):
 
     def load(self, service: str) -> Optional[Stored]:
         return self._records.load(service)
+
+    def refuse(self, service: str) -> Optional[str]:
+        return self._records.refuse(service)
 
     def overtaken(self, service: str) -> bool:
         return self._records.overtaken(service)

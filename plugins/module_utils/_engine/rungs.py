@@ -14,7 +14,7 @@ from .._core.model import WatchdogConfig
 from .._core.reasons import Reason
 from .._core.times import parse_time
 from .._records.files import Owner
-from .._records.state import StateStore
+from .._records.state import StateStore, incident_in
 from .deploy_report import refused
 from .deploy_site import DeploySite, Under
 from .deployer import Deployer, Told
@@ -75,7 +75,7 @@ def settled_since(deployer: Deployer, suspect_for: float) -> Optional[str]:
 def _incident(site: DeploySite, service: str) -> Optional[str]:
     """The incident in which we act, by what the healer has saved."""
     saved = StateStore(os.path.join(site.config.state_dir, "state")).peek(service) or {}
-    incident = (saved.get("memory") or {}).get("incident") or {}
+    incident = incident_in(saved)
     found = incident.get("id")
     return found if isinstance(found, str) else None
 

@@ -9,7 +9,7 @@ import math
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from .._actuators.base import State, Work
-from .._core.breaker import Breaker, BreakerState, Cause, own
+from .._core.breaker import Breaker, from_data, own
 from .._core.guards import Facts
 from .._core.health import Verdict
 from .._core.incident import Phase
@@ -174,14 +174,13 @@ class Surroundings:
         return {each.rules.name: {**vars(each.state), "cause": each.state.cause, "traffic": detour.place} for each, detour in places}
 
     def restore(self, data: Mapping[str, Any]) -> None:
-        """Breakers survive a restart of the watchdog; one that cannot be read begins closed."""
+        """Breakers survive a restart of the watchdog. Raises RecordError."""
         for each, detour in zip(self.dependencies, self.detours):
             raw = data.get(each.rules.name)
             if isinstance(raw, dict):
                 detour.place = str(raw.get("traffic", detour.place))
             if isinstance(raw, dict) and "state" in raw:
-                cause = Cause(raw["cause"]) if raw.get("cause") else None
-                each.restore(BreakerState(Breaker(raw["state"]), raw["failures"], raw["successes"], raw["since"], cause))
+                each.restore(from_data(raw))
 
 
 def serving(service: Service, here: State, verdict: Verdict) -> bool:

@@ -67,15 +67,20 @@ class StateStore:
             problem, state = str(error), None
         if state is not None:
             return state
+        aside = self.put_aside(service, problem)
+        if self._on_reset is not None:
+            self._on_reset(service, aside, problem)
+        return None
+
+    def put_aside(self, service: str, problem: str) -> str:
+        """Keep what cannot be used beside the place where it stood; where it is now. Raises RecordError."""
+        path = self._path(service)
         try:
-            aside = set_aside(path, "bad", compact(self._clock()))
+            return set_aside(path, "bad", compact(self._clock()))
         except OSError as error:
             raise RecordError(
                 "State %s is unusable (%s) and cannot be set aside: %s. Remove it by hand." % (path, problem, cause(error))
             ) from error
-        if self._on_reset is not None:
-            self._on_reset(service, aside, problem)
-        return None
 
     def version(self, service: str) -> Optional[Version]:
         """What tells one saved state from another; None where there is none, or none that can be looked at."""
@@ -135,4 +140,12 @@ class StateStore:
         return gone
 
 
-__all__ = ["SCHEMA", "StateStore", "Version", "same_boot"]
+def incident_in(state: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The open incident of a state that was only looked at, as plain data; empty where there is none or it makes no sense."""
+    found: Any = state
+    for key in ("memory", "incident"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+__all__ = ["SCHEMA", "StateStore", "Version", "incident_in"]

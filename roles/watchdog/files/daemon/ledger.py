@@ -73,9 +73,10 @@ class Ledger(Relayed):
 
     def load(self, service: str) -> Optional[Stored]:
         stored = self._records.load(service)
-        instance = (stored.data.get("memory") or {}).get("instance") if stored is not None and stored.same_boot else None
-        if instance is not None:
-            self.taken_up[service] = str(instance)
+        memory = stored.data.get("memory") if stored is not None and stored.same_boot else None
+        instance = memory.get("instance") if isinstance(memory, dict) else None
+        if isinstance(instance, str):
+            self.taken_up[service] = instance
         return stored
 
     def _count(self, type: str, service: str, data: Dict[str, Any]) -> None:

@@ -74,9 +74,10 @@ def _look(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> Tuple[L
 def _remembered(service: Service, config: WatchdogConfig) -> Dict[str, Any]:
     """What the state file says; nobody has looked since."""
     state = _state_file(os.path.join(config.state_dir, "state", "%s.json" % service.name))
-    memory = state.get("memory") or {}
-    incident = memory.get("incident") or {}
-    attempt = incident.get("attempt") or {}
+    from ..._records.state import incident_in
+
+    incident = incident_in(state)
+    attempt = incident.get("attempt") if isinstance(incident.get("attempt"), dict) else {}
     words = "incident %s was open (%s)" % (incident.get("id"), incident.get("phase")) if incident else "no incident was open"
     sentence = "%s is not watched now; %s when it last was" % (service.name, words) if state else "%s was never watched" % service.name
     found = unwatched(service, str(incident.get("cause") or "no_watchdog"), sentence)
@@ -93,7 +94,7 @@ def _state_file(path: str) -> Dict[str, Any]:
         state = json.loads(read_file(path, 1 << 20))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         output.complain("%s cannot be read: %s" % (path, error))
         return {}
     return state if isinstance(state, dict) else {}
