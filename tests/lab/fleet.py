@@ -14,7 +14,7 @@ import tempfile
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 import lab
-from engine import run
+from engine import PATIENCE, run
 
 COLLECTION = "faultline.selfheal"
 
@@ -67,7 +67,7 @@ class Fleet:
         path.replace(renamed)
         return str(renamed)
 
-    def play(self, playbook: str, *options: str, within: float = 600.0, **extra: Any) -> Played:
+    def play(self, playbook: str, *options: str, within: float = 300.0, **extra: Any) -> Played:
         """Run one of the collection's playbooks, or a file, to its end; `extra` are its variables (-e)."""
         name = playbook if "/" in playbook else "%s.%s" % (COLLECTION, playbook)
         argv = ["ansible-playbook", name, "-i", self.inventory(), *options]
@@ -79,11 +79,13 @@ class Fleet:
             "ANSIBLE_SSH_CONTROL_PATH_DIR": self.sockets,
         }
         environment.pop("ANSIBLE_PYTHON_INTERPRETER", None)
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=within, env=environment, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=within * PATIENCE, env=environment, stdin=subprocess.DEVNULL, check=False
+        )
         text = done.stdout + done.stderr
         return Played(done.returncode, text, _recap(text))
 
-    def ok(self, playbook: str, *options: str, within: float = 600.0, **extra: Any) -> Played:
+    def ok(self, playbook: str, *options: str, within: float = 300.0, **extra: Any) -> Played:
         """`play`, and it must end well."""
         played = self.play(playbook, *options, within=within, **extra)
         assert played.code == 0, played.text[-6000:]
