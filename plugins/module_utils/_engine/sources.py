@@ -22,7 +22,7 @@ from .._core.reasons import Reason
 from .._core.redact import redact_text
 from .._host import Host, Outcome
 from .._records.files import cause, remove, sync_directory, temporary_name
-from .._transient import OperatorCommand
+from .._transient import OperatorCommand, systemd_runs
 from .deploy_run import PhaseFailed, Run, drive
 
 _CHUNK = 1 << 20
@@ -189,7 +189,9 @@ def build_commands(run: Run) -> Dict[str, Any]:
         environment = (("SELFHEAL_RELEASE", identity),) + step.environment
         command = OperatorCommand(argv, step.timeout, cwd=place, environment=environment, output_limit=_OUTPUT)
         began = run.host.monotonic()
-        outcome = run.drive(_one(Timed(command, step.timeout + GRACE)))
+        # A unit is ended by systemd at its limit, and then still has to be told of.
+        within = step.timeout + (GRACE if systemd_runs() else 0.0)
+        outcome = run.drive(_one(Timed(command, within)))
         written = str(outcome.data.get("stdout", "")) + str(outcome.data.get("stderr", ""))
         _append(kept, "$ %s\n%s\n%s\n" % (" ".join(step.argv), written, outcome.detail))
         if outcome.status != "ok":

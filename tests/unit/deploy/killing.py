@@ -43,9 +43,9 @@ class Theatre:
         shutil.copytree(place / "state", self.template / "state")
         self.route = place / "route"
 
-    def options(self, name, health=OK):
+    def options(self, name, health=None):
         route = {"path": str(self.base / "route"), "content": name}
-        return {"shared": ["log/"], "routes": [route], "health": health, "health_within": 0.0}
+        return {"shared": ["log/"], "routes": [route], "health": health or OK, "health_within": 0.0}
 
     def reset(self):
         for name in ("www", "state", "run", "etc", "uploads"):
@@ -66,7 +66,7 @@ class Theatre:
         (self.base / "etc").mkdir(exist_ok=True)
         return stage
 
-    def deploy(self, stage, name="v2", health=OK):
+    def deploy(self, stage, name="v2", health=None):
         return stage.deploy(name, self.base / (name + ".tar"), **self.options(name, health))
 
     def child(self, act, before=None):
