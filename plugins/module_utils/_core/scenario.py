@@ -50,6 +50,9 @@ class Entry:
     peer          None                        the peer's URL         result: ok, bad, hang, unknown
     lease         a service's name, or None   the service's name,    holder; lasts (None: to the end; 0: given back now)
                                               or a release project
+    maintenance   None                        why, in words          lasts (None: to the end; 0: over)
+    network       None                        ok, bad, hang, unknown
+    records       None                        ok or unwritable
     ============  ==========================  =====================  ==========================================================
     """
 
@@ -153,6 +156,16 @@ def _one_of(*names: str) -> Check:
     return check
 
 
+def _words_of(longest: int) -> Check:
+    """Words of people, as the (service, name) pair of an entry that belongs to no service."""
+
+    def check(value: Any, path: str, problems: Problems) -> Any:
+        word = text(longest)(value, path, problems)
+        return BAD if word is BAD else [(None, word)]
+
+    return check
+
+
 def _outcome(value: Any, path: str, problems: Problems) -> Any:
     word = choice(*OUTCOMES)(value, path, problems)
     return BAD if word is BAD else OUTCOMES[word]
@@ -194,6 +207,9 @@ def _kinds(services: Sequence[Service]) -> Dict[str, Record]:
         "crash": (_one_of("watchdog"), {}, {}),
         "peer": (names.peer, answer, {}),
         "lease": (names.lease, {}, {"holder": text(200), "for": number(0, 1e8)}),
+        "maintenance": (_words_of(200), {}, {"for": number(0, 1e8)}),
+        "network": (_one_of(*_ANSWERS), {}, {}),
+        "records": (_one_of("ok", "unwritable"), {}, {}),
     }
     after = {"operator": _operator_has_service}
     return {
@@ -209,11 +225,18 @@ def schema(services: Sequence[Service] = ()) -> Record:
     def entry(value: Any, path: str, problems: Problems) -> Any:
         found = [kind for kind in kinds if isinstance(value, dict) and kind in value]
         if len(found) != 1:
-            wanted = "expected a mapping with exactly one of %s; found %s"
-            return problems.add(path, wanted % (words(kinds, "or"), words(found, "and") or show(value)))
+            wanted = "expected a mapping with exactly one of %s; found %s%s"
+            return problems.add(path, wanted % (words(kinds, "or"), words(found, "and") or show(value), _nearest(value, list(kinds))))
         return kinds[found[0]](value, path, problems)
 
     return Record(dict, need={"until": number(0, 1e8)}, may={"script": ListOf(entry, most=MOST_ENTRIES, of="entries")})
+
+
+def _nearest(value: Any, kinds: List[str]) -> str:
+    """A hint for an entry of no kind: which one its unknown key looks like."""
+    given = [key for key in value if isinstance(key, str)] if isinstance(value, dict) and len(value) < 20 else []
+    hints = [did_you_mean(key, kinds) for key in given]
+    return next((hint for hint in hints if hint.startswith("; did you mean")), "") if not set(given) & set(kinds) else ""
 
 
 def known_keys() -> Tuple[str, ...]:

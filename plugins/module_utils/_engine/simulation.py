@@ -15,17 +15,20 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .._actuators.base import Instance
 from .._core.health import State
-from .._core.model import Probe, Service, Storm
+from .._core.model import Probe, Service, Storm, TcpTarget
 from .._core.scenario import Entry, Scenario
 from .._core.times import format_time as iso
 from .._host import Step
 from .engine import Engine
 from .healer import Healer
+from .network import NetworkWatch
 from .ports import Held, Records, Stored
 from .storm import StormWatch
 from .surroundings import Wiring
 from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, SmoothFallback, World
 
+REFERENCE = Probe("network_reference", "dependency", TcpTarget("192.0.2.1", 443))
+"""Asked where a scenario says how the network is; what it answers is scripted."""
 BACK_AFTER = 1.0
 """A crashed watchdog is back after so many seconds."""
 
@@ -35,6 +38,8 @@ class MemoryRecords(Records):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.events: List[Dict[str, Any]] = []
+        self.problem: Optional[str] = None
+        """Why nothing could be written, were this a disk. What is told here is always seen."""
         self._now = now
         self._states: Dict[str, str] = {}
 
@@ -60,6 +65,9 @@ class MemoryRecords(Records):
         }
         self.events.append({key: value for key, value in event.items() if value is not None})
 
+    def unwritable(self) -> Optional[str]:
+        return self.problem
+
     def save(self, service: str, data: Dict[str, Any]) -> None:
         self._states[service] = json.dumps(data)
 
@@ -81,7 +89,8 @@ class Simulation:
         self._entries = collections.deque(scenario.entries)
         self._engine: Optional[Engine] = None
         self._missed: List[Entry] = []
-        self._published: Dict[str, str] = {service.name: "unknown" for service in services}
+        self._distances = any(entry.kind == "network" for entry in scenario.entries)
+        self._network: Optional[NetworkWatch] = None
         self._storm = self._calm()
 
     def run(self, until_type: Optional[str] = None) -> Dict[str, Any]:
@@ -148,6 +157,19 @@ class Simulation:
     def _peer(self, entry: Entry) -> None:
         self.world.reached[entry.name] = entry.result
 
+    def _maintenance(self, entry: Entry) -> None:
+        until = None if entry.lasts is None else entry.at + entry.lasts
+        self.world.desk.upkeep = Held(entry.name, until)
+        self._nudge(None)
+        self._nudge_at(until, None)
+
+    def _reference(self, entry: Entry) -> None:
+        self.world.reached[REFERENCE.name] = entry.name
+
+    def _records(self, entry: Entry) -> None:
+        self.records.problem = "scripted: the timeline cannot be written" if entry.name == "unwritable" else None
+        self._nudge(None)
+
     def _crash(self, entry: Entry) -> None:
         if self._engine is not None:
             self._count_runs()
@@ -164,7 +186,9 @@ class Simulation:
         for entry in missed:
             _OPERATE[entry.name](self, entry)
         self._storm = self._calm()
-        self._engine = Engine(self.world.host, [self._healer(service) for service in self.services])
+        self._network = self._reach_network() if self._distances else None
+        companions = [self._network] if self._network is not None else []
+        self._engine = Engine(self.world.host, [self._healer(service) for service in self.services], companions)
 
     def _operator(self, entry: Entry) -> None:
         if self._engine is None and entry.name not in ("stop", "start"):
@@ -219,8 +243,13 @@ class Simulation:
             fallback=ScriptedFallback(self.world, self.world.bodies[service.name]) if service.fallback is not None else None,
             dependency_fallback=lambda rules: SmoothFallback() if rules.fallback is not None else None,
             storm=self._storm,
+            network=self._network,
         )
         return Healer(service, self.world.host, actuator, self.world.desk, self.records, prober, wiring=wiring)
+
+    def _reach_network(self) -> NetworkWatch:
+        host, reached = self.world.host, self.world.reached
+        return NetworkWatch(REFERENCE, host, lambda: Reach(reached, REFERENCE.name))
 
     def _calm(self) -> StormWatch:
         return StormWatch(Storm(), lambda: len(self.services), self.records, lambda: EPOCH)
@@ -251,6 +280,9 @@ _APPLY: Dict[str, Callable[[Simulation, Entry], None]] = {
     "lease": Simulation._lease,
     "dependency": Simulation._dependency,
     "peer": Simulation._peer,
+    "maintenance": Simulation._maintenance,
+    "network": Simulation._reference,
+    "records": Simulation._records,
 }
 
 _OPERATE: Dict[str, Callable[[Simulation, Entry], None]] = {

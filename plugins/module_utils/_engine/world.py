@@ -299,6 +299,12 @@ class ScriptedDesk(Desk):
         self.holds: Dict[str, Held] = {}
         self.approvals: Dict[str, float] = {}
         self.leases: Dict[str, Held] = {}
+        self.upkeep: Optional[Held] = None
+        """Why the host is in no state to be healed."""
+
+    def maintenance(self) -> Optional[str]:
+        upkeep = self.upkeep
+        return upkeep.text if upkeep is not None and (upkeep.until is None or self._host.now < upkeep.until) else None
 
     def hold(self, service: str) -> Optional[Held]:
         for scope in ("*", service):

@@ -42,6 +42,12 @@ def script(*entries: object) -> tuple:
 
 
 MEANINGS = {
+    "maintenance, in words": (
+        {"at": 5, "maintenance": "apt runs", "for": 60},
+        [Entry(5.0, "maintenance", "apt runs", lasts=60.0)],
+    ),
+    "the host's own network": ({"at": 5, "network": "hang"}, [Entry(5.0, "network", "hang")]),
+    "a full disk": ({"at": 5, "records": "unwritable"}, [Entry(5.0, "records", "unwritable")]),
     "probe by role": (
         {"at": 0, "probe": "web/liveness", "result": "bad"},
         [Entry(0.0, "probe", "liveness", "web", "bad")],
@@ -124,7 +130,7 @@ def test_nothing_scripted() -> None:
     assert parse_scenario({"until": 3600000}, SERVICES) == Scenario(3600000.0, ())
 
 
-KINDS = "probe, action, dependency, gone, instance, operator, crash, peer or lease"
+KINDS = "probe, action, dependency, gone, instance, operator, crash, peer, lease, maintenance, network or records"
 BAD = [
     ({"at": 0, "probe": "wbe/liveness", "result": "ok"}, "script[0].probe: unknown service 'wbe'; did you mean web?"),
     ({"at": 0, "probe": "web/livenes", "result": "ok"}, "script[0].probe: unknown probe of web 'livenes'; did you mean liveness?"),
@@ -157,6 +163,13 @@ BAD = [
     ({"at": 0, "peer": "http://pear/", "result": "ok"}, "script[0].peer: unknown peer 'http://pear/'; did you mean http://peer/?"),
     ({"at": 0, "lease": "shp"}, "script[0].lease: unknown service or release project 'shp'; did you mean shop?"),
     ({"at": 0, "gone": "web", "resul": "ok"}, "script[0]: unknown key 'resul'; known here: at, gone"),
+    (
+        {"at": 0, "prob": "web/liveness", "result": "bad"},
+        "script[0]: expected a mapping with exactly one of " + KINDS + "; found a mapping; did you mean probe?",
+    ),
+    ({"at": 0, "network": "away"}, "script[0].network: expected ok, bad, hang or unknown, found 'away'"),
+    ({"at": 0, "records": "full"}, "script[0].records: expected ok or unwritable, found 'full'"),
+    ({"at": 0, "maintenance": ["apt"]}, "script[0].maintenance: expected a string, found a list"),
     ({"at": 0}, "script[0]: expected a mapping with exactly one of " + KINDS + "; found a mapping"),
     (
         {"at": 0, "gone": "web", "instance": "web"},

@@ -13,6 +13,9 @@ What happens::
     90    lease web for 40                    somebody else acts on it
     50    dependency payments bad             what it depends on answers so from now on
     50    peer http://two/ready bad           another instance answers so from now on
+    90    maintenance apt for 40              packages are being changed
+    90    network bad                         the network reference answers so from now on
+    90    records unwritable                  the disk is full; ok: it is not any more
     450   crash                               the watchdog dies and is back a second later
 
 What the timeline says (seconds, event, and what matters of its data)::
@@ -109,6 +112,8 @@ def entry(line: str) -> dict[str, Any]:
         made.update(operator=words[0], **({"service": words[1]} if len(words) > 1 else {}))
     elif words[0] == "crash":
         made.update(crash="watchdog")
+    elif words[0] in ("maintenance", "network", "records"):
+        made[words[0]] = words[1]
     elif words[0] in ("dependency", "peer"):
         made.update({words[0]: words[1], "result": words[2]})
     elif words[0] in ("gone", "instance", "lease"):
