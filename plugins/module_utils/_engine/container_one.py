@@ -179,6 +179,8 @@ class One:
             return False
         outcome = yield from self._act(looked)
         self._acted_at = self._host.monotonic()
+        if outcome.reason is Reason.ENGINE_DOWN and (yield from self._came_about(plan)):
+            return True
         if outcome.status != "ok":
             if outcome.reason in UNTOUCHED:
                 self.result.actions.pop()
@@ -191,6 +193,15 @@ class One:
             self.result.status = "exited" if plan.action == "stop" else "absent"
             self.result.end("changed", plan.reason, plan.detail)
         return plan.action in COUNTED or plan.action == "update"
+
+    def _came_about(self, plan: Plan) -> Work[bool]:
+        """The engine gave no answer in time: a busy one may do it all the same. True once something else is to be done."""
+        while self._host.monotonic() < self._end:
+            looked = yield from self._look()
+            if not isinstance(looked, Outcome) and looked.plan.action != plan.action:
+                return True
+            yield Timed(Pause(), POLL)
+        return False
 
     def _look(self) -> Work[Union[Look, Outcome]]:
         note = self._notes.read(self.want.name)
