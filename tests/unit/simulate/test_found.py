@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from story import LIVENESS, READINESS, STARTUP, play
+from story import LIVENESS, READINESS, play
 
 FALLBACK = {"fallback": {"agent_check": {"port": 9878}}}
 EXEC = {"role": "liveness", "exec": {"argv": ["/bin/check"]}, "period": 30, "timeout": 4}

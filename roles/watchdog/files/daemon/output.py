@@ -9,22 +9,26 @@ would go on for ever.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from typing import Any, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-_state = {"gone": False}
+_state: Dict[str, Any] = {"gone": False, "held": None}
 
 
 def gone() -> bool:
     """Has whoever read our output gone away?"""
-    return _state["gone"]
+    return bool(_state["gone"])
 
 
 def say(text: str = "") -> None:
     """One or more lines to standard output."""
+    if _state["held"] is not None:
+        _state["held"].append(text + "\n")
+        return
     _write(sys.stdout, text + "\n")
 
 
@@ -68,10 +72,42 @@ def terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def clear() -> None:
-    """An empty screen, on a terminal."""
-    if terminal():
-        _write(sys.stdout, "\x1b[H\x1b[2J")
+def redraws() -> bool:
+    """Is there a screen that can be written over? Not a pipe, and no terminal that says it is dumb or nothing at all."""
+    return terminal() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[None]:
+    """Inside the block what is said in one turn (see `turn`) takes the place of the turn before. The cursor is back at the end of it."""
+    if not redraws():
+        yield
+        return
+    _write(sys.stdout, "\x1b[?25l\x1b[2J")
+    try:
+        yield
+    finally:
+        _write(sys.stdout, "\x1b[?25h")
+
+
+@contextlib.contextmanager
+def turn(first: bool) -> Iterator[None]:
+    """What is said inside the block is shown at once and in place of the last turn; below it on a pipe or a dumb terminal."""
+    if not redraws():
+        if not first:
+            say()
+        yield
+        return
+    _state["held"] = []
+    try:
+        yield
+    finally:
+        lines, _state["held"] = "".join(_state["held"]).split("\n"), None
+        rows = shutil.get_terminal_size((120, 24)).lines
+        if len(lines) > rows:
+            lines = [*lines[: rows - 1], "\u2026 %d more lines" % (len(lines) - rows)]
+        # Each line is written over the old one and cleared to its end: nothing flickers, nothing old stays.
+        _write(sys.stdout, "\x1b[H" + "\x1b[K\n".join(lines[:-1]) + "\x1b[K" + ("\n" + lines[-1] if lines[-1] else "") + "\x1b[J")
 
 
 def printable(value: Any) -> str:
@@ -101,4 +137,4 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         say(line[: edge - 1] + "…" if edge and len(line) > edge else line)
 
 
-__all__ = ["clear", "complain", "emit", "emit_line", "flush", "gone", "pairs", "printable", "say", "table", "terminal"]
+__all__ = ["complain", "emit", "emit_line", "flush", "gone", "pairs", "printable", "redraws", "say", "screen", "table", "terminal", "turn"]

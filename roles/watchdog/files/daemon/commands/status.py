@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..._core.errors import ContractError, Problem
 from ..._core.model import Service, WatchdogConfig
+from ..._core.times import format_time
 from .. import exits, output
 from ..client import NoAnswer, ask
 from ..config import Etc, capped, chosen, load_services, load_watchdog
@@ -33,22 +35,38 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(args: argparse.Namespace) -> int:
     etc = Etc(args.etc)
     config = load_watchdog(etc)
-    status = _once(args, etc, config)
-    while args.watch and not output.gone():
-        time.sleep(AGAIN)
-        status = _once(args, etc, config)
+    if not args.watch:
+        return _once(args, etc, config)
+    return _on_and_on(args, etc, config)
+
+
+def _on_and_on(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> int:
+    """Look once a second until whoever reads goes away, or Ctrl-C: then with the status of the last look, and the screen in order."""
+    status, due = exits.FINE, time.monotonic()
+    first = True
+    try:
+        with contextlib.nullcontext() if args.json else output.screen():
+            while not output.gone():
+                with contextlib.nullcontext() if args.json else output.turn(first):
+                    status = _once(args, etc, config)
+                first = False
+                # From deadline to deadline: a slow answer makes no second longer, and a late one is not caught up with.
+                due = max(due + AGAIN, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
+    except KeyboardInterrupt:
+        return status
     return status
 
 
 def _once(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> int:
     services, note = _look(args, etc, config)
-    if args.watch and not args.json:
-        output.clear()
     if args.json:
         data = {"host": config.host, "watchdog": not note, "note": note or None, "services": services}
         (output.emit_line if args.watch else output.emit)(data)
     else:
-        _show(services, note, detailed=args.service is not None)
+        if args.watch:
+            output.say("%s  %s" % (config.host, format_time(time.time())))
+        _show(services, note, detailed=args.service is not None, held=args.watch)
     return exits.UNHEALTHY if any(each["state"] in ("unhealthy", "not_ready", "unknown") for each in services) else exits.FINE
 
 
@@ -100,9 +118,9 @@ def _state_file(path: str) -> Dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _show(services: List[Dict[str, Any]], note: str, detailed: bool) -> None:
+def _show(services: List[Dict[str, Any]], note: str, detailed: bool, held: bool = False) -> None:
     if note:
-        output.complain(note)
+        (output.say if held else output.complain)(note)
     rows = []
     for each in services:
         checks = each["checks"]
