@@ -112,29 +112,43 @@ def read(directory: str, name: str) -> Standing:
         raise LinkRefused("Looking at %s: %s" % (os.path.join(directory, name), cause(error))) from error
 
 
-def swap_at(descriptor: int, name: str, target: str, sync: bool = True, tidy: bool = True) -> Standing:
+def swap_at(descriptor: int, name: str, target: str, sync: bool = True, alone: bool = False) -> Standing:
     """Make `name` a link to `target` by one rename; returns what stood there.
 
     With ``sync=False`` the caller owes an fsync of the directory.
-    `tidy`: look for the unfinished links of those who died, which lists the directory. Raises LinkRefused when something else than a link
-    stands there, OSError.
+    `alone`: the caller has the right that nobody else swaps this very link meanwhile. Then an unfinished one of somebody who died is found
+    by its name alone; otherwise the directory is listed for it. Raises LinkRefused when something else than a link stands there, OSError.
     """
     before = read_at(descriptor, name)
     if before.kind not in ("missing", "link"):
         raise LinkRefused("a %s stands where the link %s should be; move it away, or have it backed up" % (before.kind, name))
     if before.target != target:
-        temporary = temporary_name(name)
-        os.symlink(target, temporary, dir_fd=descriptor)
+        temporary = _begun(descriptor, name, target) if alone else _begin(descriptor, temporary_name(name), target)
         try:
             os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         except BaseException:
             os.unlink(temporary, dir_fd=descriptor)
             raise
-    if tidy:
+    if not alone:
         sweep(descriptor)
     if sync:
         os.fsync(descriptor)
     return before
+
+
+def _begin(descriptor: int, temporary: str, target: str) -> str:
+    os.symlink(target, temporary, dir_fd=descriptor)
+    return temporary
+
+
+def _begun(descriptor: int, name: str, target: str) -> str:
+    """The same under a name that is always the same, in place of what somebody who died has left there."""
+    temporary = ".%s.swap.tmp" % os.fsdecode(os.fsencode(name)[:120])
+    try:
+        return _begin(descriptor, temporary, target)
+    except FileExistsError:
+        os.unlink(temporary, dir_fd=descriptor)
+        return _begin(descriptor, temporary, target)
 
 
 def swap(directory: str, name: str, target: str) -> Optional[str]:

@@ -10,7 +10,6 @@ the newest release binds, for somebody may have rolled back on purpose.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .deployment import OVER, SWITCHED, Deployment, Phase
@@ -22,8 +21,7 @@ ON_OBSTRUCTION = ("fail", "backup")
 _DIGITS = re.compile(r"([0-9]+)")
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What stands at a link's place. kind: missing, link, file, directory, other.
 
     target: a link's text. leads_to: the release it leads to, by whatever way; None when it leads nowhere or elsewhere. sound: it leads
@@ -36,8 +34,7 @@ class Found:
     sound: bool = False
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Where it should lead. release: the newest that may be current and is there; None when there is none.
 
     target: the link's text for it. binds: a sound link that leads elsewhere is wrong. known: releases were found, fit or not. lost: one
@@ -53,8 +50,7 @@ class Wanted:
     unfinished: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """do: verify (as it should be), repair (swap the link), replace (something else goes aside), skip, fail."""
 
     do: str

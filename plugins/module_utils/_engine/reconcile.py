@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .._actuators.libc import sync_many
-from .._actuators.links import LinkRefused, open_directory, replace_at, swap_at, sweep
+from .._actuators.links import LinkRefused, open_directory, replace_at, swap_at
 from .._core.errors import RecordError
 from .._core.model import Service
 from .._core.reasons import Reason
@@ -166,14 +166,18 @@ class Reconciler:
                 _conclude(results[place])
 
     def _under_lease(self, survey: Surveyor, results: List[Result], places: Sequence[int], batch: Batch) -> None:
-        acting = []
-        for place in places:
-            if not survey.unchanged(results[place].look):
-                results[place] = _judged(survey.look(results[place].look.project))
-            if results[place].status == "fixed":
-                acting.append(results[place])
-        self._record(acting, batch)
+        acting: List[Result] = []
         with _Directories(survey) as directories:
+            for place in places:
+                result = results[place]
+                descriptor = survey.unchanged(result.look)
+                if descriptor is None:
+                    result = results[place] = _judged(survey.look(result.look.project))
+                else:
+                    directories.keep(result.look, descriptor)
+                if result.status == "fixed":
+                    acting.append(result)
+            self._record(acting, batch)
             for result in acting:
                 self._repair(result, directories)
                 _conclude(result)
@@ -203,7 +207,7 @@ class Reconciler:
             replace_at(directory, link.name, link.target, backup, sync=False)
             result.detail = "a %s stood at %s; it is kept as %s" % (link.found.kind, link.path, os.path.join(link.directory, backup))
         else:
-            swap_at(directory, link.name, link.target, sync=False, tidy=link is result.look.current)
+            swap_at(directory, link.name, link.target, sync=False, alone=True)
 
     # -- who may not be touched
 
@@ -268,10 +272,11 @@ class _Directories:
         self._changed: Set[int] = set()
 
     def __enter__(self) -> "_Directories":
-        if self._survey.webroot_descriptor >= 0:
-            # Once for all: it may hold thousands of links.
-            sweep(self._survey.webroot_descriptor)
         return self
+
+    def keep(self, look: Look, descriptor: int) -> None:
+        """It is open already; it is closed with the others."""
+        self._open[look.project] = descriptor
 
     def __exit__(self, *_error: object) -> None:
         for descriptor in self._open.values():

@@ -13,10 +13,14 @@ import os
 from typing import Dict, Iterable, List, NamedTuple, Tuple
 
 from .._core.errors import LeaseHeld, RecordError
+from .events import encode
 from .files import Owner, cause, make_directory, read_file, remove, temporary_name
 from .lease import Held, LeaseInfo, LeaseSet, _dump, _end
 
 _LIMIT = 65536
+# What stands for the name while the rest of a lease is written, and how JSON says it.
+_HERE = "\0"
+_PLACE = b'"\\u0000"'
 
 
 class _Mine(NamedTuple):
@@ -55,17 +59,15 @@ class ManyLeases(LeaseSet):
 
     def take_each(self, names: Iterable[str], holder: str, purpose: str, seconds: float) -> Batch:
         """Take every one of `names` that can be had. Raises RecordError where none can be made, with nothing kept."""
-        owner = Owner.current()
+        owner, now = Owner.current(), self._clock()
         batch = Batch(self)
         make_directory(self.directory)
         token = os.urandom(16).hex()
+        pattern = _dump(LeaseInfo(_HERE, owner, holder, purpose, now, _end(now, seconds), False, token)).partition(_PLACE)
         temporary = temporary_name(os.path.join(self.directory, "batch"))
-        now = self._clock()
-        end = _end(now, seconds)
         try:
-            for number, name in enumerate(sorted(set(names))):
-                info = LeaseInfo(name, owner, holder, purpose, now, end, False, "%s-%d" % (token, number))
-                mine = _Mine(self._path(name), _dump(info))
+            for name in sorted(set(names)):
+                mine = _Mine(self._path(name), pattern[0] + encode(name).encode("ascii") + pattern[2])
                 if self._link(mine, temporary):
                     batch.own(mine)
                     continue

@@ -10,6 +10,7 @@ import re
 from .._core.errors import RecordError
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
 _LONGEST = 200
 
 
@@ -22,10 +23,6 @@ def service_name(name: str) -> str:
     return name
 
 
-def _kept(byte: int) -> bool:
-    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122 or byte in b"_-."
-
-
 def escape(name: str) -> str:
     """Any string as a file name, reversibly: other bytes than ``A-Za-z0-9_-.`` (and a leading dot) become ``%XX``.
 
@@ -34,7 +31,9 @@ def escape(name: str) -> str:
     data = name.encode("utf-8", "surrogatepass")
     if not data:
         raise RecordError("An empty name cannot be leased; expected the name of a resource or project.")
-    text = "".join(chr(byte) if _kept(byte) and (place or byte != 46) else "%%%02X" % byte for place, byte in enumerate(data))
+    text = _ODD.sub(lambda match: "%%%02X" % ord(match.group()), data.decode("latin-1"))
+    if text.startswith("."):
+        text = "%2E" + text[1:]
     if len(text) <= _LONGEST:
         return text
     from .segments import digest

@@ -185,3 +185,13 @@ def test_c50_a_reader_never_finds_a_missing_link_or_a_mixture_during_500_swaps(t
         reader.join()
     assert wrong == []
     assert reads > 100
+
+
+def test_who_swaps_alone_takes_up_what_the_dead_left_by_its_name(tmp_path: pathlib.Path) -> None:
+    """Under a lease the unfinished link has one name, so nothing is listed and nothing stays."""
+    links.swap(str(tmp_path), "current", "a")
+    (tmp_path / ".current.swap.tmp").symlink_to("unfinished")
+    with links.opened(str(tmp_path)) as descriptor:
+        assert links.swap_at(descriptor, "current", "b", alone=True).target == "a"
+    assert os.listdir(tmp_path) == ["current"]
+    assert os.readlink(tmp_path / "current") == "b"

@@ -123,3 +123,16 @@ def test_what_is_no_journal_at_all_is_named_too(tmp_path: pathlib.Path, what: st
         (tmp_path / "v1.json.bad-20261121T210338.123Z").write_text("{")
     with pytest.raises((glance.Garbled, OSError)):
         at_a_glance(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "request_of", [{}, {"environment": {"phase": "failed", "release": "evil", "activated_at": None}}, {"x": 'a\n "id": "b"\\'}]
+)
+def test_a_glance_is_not_led_astray_by_what_was_asked_for(tmp_path: pathlib.Path, request_of: dict[str, Any]) -> None:
+    """Fields are told by their depth; what has escapes, or is written in another way, is read whole."""
+    raw = journal.dump(entry("v1", request=request_of))
+    for text in (raw, json.dumps(json.loads(raw)).encode(), json.dumps(json.loads(raw), indent=4).encode()):
+        (tmp_path / "v1.json").write_bytes(text)
+        (found,) = at_a_glance(tmp_path)
+        assert (found.id, found.release, found.phase, found.activated_at) == ("v1", "v1", Phase.ACTIVE, AT)
+        assert found.standing is not None and found.standing.word == "good"
