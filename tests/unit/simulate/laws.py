@@ -70,6 +70,18 @@ def never_beside_another_healer(case: Case) -> None:
     assert [deed for deed in case.seen.deeds if deed.leased] == []
 
 
+def never_in_maintenance(case: Case) -> None:
+    """No action while the host is in no state to be healed."""
+    assert [deed for deed in case.seen.deeds if deed.upkeep] == []
+
+
+def seldom_without_records(case: Case) -> None:
+    """While events cannot be written, one action a `retry_every`."""
+    for before, after in zip(case.seen.deeds, case.seen.deeds[1:]):
+        if after.unwritable and not any(before.begun <= crash <= before.ends for crash in case.seen.crashes):
+            assert after.begun >= before.begun + case.service.retry_every - SETTLED, (before, after)
+
+
 def never_beyond_the_mode(case: Case) -> None:
     """observe: nothing is done. approve: no more actions than approvals."""
     if case.service.mode == "observe":
@@ -235,7 +247,17 @@ def blocked_once_a_change(case: Case) -> None:
                 assert before["data"]["reason"] != after["data"]["reason"], "blocked twice: %s" % (after,)
 
 
-WAITING = ("hold", "lease_held", "dependency_down", "last_available", "storm", "not_started", "admin_stopped", "maintenance")
+WAITING = (
+    "hold",
+    "lease_held",
+    "dependency_down",
+    "last_available",
+    "storm",
+    "not_started",
+    "admin_stopped",
+    "maintenance",
+    "records_unwritable",
+)
 """Guards that wait for something which is not a matter of time."""
 
 
@@ -287,6 +309,8 @@ LAWS: Dict[str, Callable[[Case], None]] = {
         one_at_a_time,
         never_under_a_hold,
         never_beside_another_healer,
+        never_in_maintenance,
+        seldom_without_records,
         never_beyond_the_mode,
         never_against_an_admin,
         within_the_budget,

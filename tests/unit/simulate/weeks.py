@@ -240,6 +240,17 @@ def _storm(dice: random.Random, contracts: List[Dict[str, Any]], at: float, kind
                 _sick(dice, contract, began, span + dice.choice((0, 0, 30)), kind, script)
 
 
+def _upkeep(dice: random.Random, contracts: List[Dict[str, Any]], at: float, kind: Kind, script: List[Dict[str, Any]]) -> None:
+    """Something happens to the host itself, and a service fails meanwhile."""
+    what = dice.choice(("maintenance", "records"))
+    if what == "maintenance":
+        script.append({"at": at, "maintenance": "apt runs", "for": dice.choice((0, 5, 30, 90))})
+    else:
+        script.append({"at": at, "records": "unwritable"})
+        script.append({"at": at + _span(dice), "records": "ok"})
+    _sick(dice, dice.choice(contracts), at + dice.choice((0, 1, 10)), _span(dice), kind, script)
+
+
 _EPISODES = (
     (_fault, 6),
     (_flap, 2),
@@ -251,6 +262,7 @@ _EPISODES = (
     (_outage, 2),
     (_peers, 2),
     (_storm, 2),
+    (_upkeep, 1),
 )
 
 __all__ = ["ALONE", "FEW", "Kind", "ORDER", "STORMY", "WHOLE", "Week", "week"]

@@ -44,6 +44,8 @@ class Deed(NamedTuple):
     serves_since: Optional[float] = None
     leased: bool = False
     approvals: int = 0
+    upkeep: bool = False
+    unwritable: bool = False
 
 
 class Moved(NamedTuple):
@@ -136,6 +138,7 @@ class _Reporter:
         self.ours: list[int] = []
         self.changed: Dict[tuple[int, str], float] = {}
         self.approvals: Dict[str, int] = {}
+        self.unwritable = False
 
     def deed(self, act: world.Act, now: float, ends: float) -> None:
         body, desk = act.body, act.world.desk
@@ -153,6 +156,8 @@ class _Reporter:
                 serves_since=self._serves_since(body),
                 leased=desk.lease(name) is not None,
                 approvals=self.approvals.get(name, 0),
+                upkeep=desk.maintenance() is not None,
+                unwritable=self.unwritable,
             )
         )
 
@@ -171,6 +176,7 @@ def watching() -> Iterator[Witness]:
     seen = Witness()
     told = _Reporter(seen)
     ended, plan, renew, stands = watch.Watch.ended, world.Act.plan, world.Body.renew, world.Act._stands
+    disk = simulation._APPLY["records"]
     move, reach = world.Move.plan, world.Reach.plan
     said, crashed, answers = simulation._OPERATE["approve"], simulation._APPLY["crash"], simulation._APPLY["probe"]
 
@@ -210,6 +216,10 @@ def watching() -> Iterator[Witness]:
         told.approvals[str(entry.service)] = told.approvals.get(str(entry.service), 0) + 1
         said(self, entry)
 
+    def watched_disk(self: simulation.Simulation, entry: Any) -> None:
+        told.unwritable = entry.name == "unwritable"
+        disk(self, entry)
+
     def watched_crash(self: simulation.Simulation, entry: Any) -> None:
         seen.crashes.append(entry.at)
         crashed(self, entry)
@@ -238,5 +248,5 @@ def watching() -> Iterator[Witness]:
         ):
             stack.enter_context(mock.patch.object(owner, name, new))
         stack.enter_context(mock.patch.dict(simulation._OPERATE, approve=watched_approval))
-        stack.enter_context(mock.patch.dict(simulation._APPLY, crash=watched_crash, probe=watched_change))
+        stack.enter_context(mock.patch.dict(simulation._APPLY, crash=watched_crash, probe=watched_change, records=watched_disk))
         yield seen
