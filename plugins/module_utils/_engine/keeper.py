@@ -64,10 +64,10 @@ class Keeper:
             return None
         if closed is not None:
             self._say("state_reset", closed.id, {"reason": Reason.HOST_REBOOTED.value, "phase": closed.phase.value})
-        breakers = stored.data.get("breakers")
-        breakers = breakers if isinstance(breakers, dict) else {}
+        kept = stored.data.get("breakers")
+        known = kept if isinstance(kept, dict) else {}
         # Breakers begin afresh; where traffic goes meanwhile was decided by them, and no boot of this host has changed it.
-        places = {name: {"traffic": raw["traffic"]} for name, raw in breakers.items() if isinstance(raw, dict) and "traffic" in raw}
+        places = {name: {"traffic": raw["traffic"]} for name, raw in known.items() if isinstance(raw, dict) and "traffic" in raw}
         return Kept(memory, None, places)
 
     def _say(self, type: str, incident: Optional[str], data: Dict[str, Any]) -> None:

@@ -95,7 +95,8 @@ def _remembered(service: Service, config: WatchdogConfig) -> Dict[str, Any]:
     from ..._records.state import incident_in
 
     incident = incident_in(state)
-    attempt = incident.get("attempt") if isinstance(incident.get("attempt"), dict) else {}
+    kept = incident.get("attempt")
+    attempt = kept if isinstance(kept, dict) else {}
     words = "incident %s was open (%s)" % (incident.get("id"), incident.get("phase")) if incident else "no incident was open"
     sentence = "%s is not watched now; %s when it last was" % (service.name, words) if state else "%s was never watched" % service.name
     found = unwatched(service, str(incident.get("cause") or "no_watchdog"), sentence)
