@@ -64,8 +64,8 @@ class Keeper:
             return None
         if closed is not None:
             self._say("state_reset", closed.id, {"reason": Reason.HOST_REBOOTED.value, "phase": closed.phase.value})
-        kept = stored.data.get("breakers")
-        known = kept if isinstance(kept, dict) else {}
+        found = stored.data.get("breakers")
+        known = found if isinstance(found, dict) else {}
         # Breakers begin afresh; where traffic goes meanwhile was decided by them, and no boot of this host has changed it.
         places = {name: {"traffic": raw["traffic"]} for name, raw in known.items() if isinstance(raw, dict) and "traffic" in raw}
         return Kept(memory, None, places)

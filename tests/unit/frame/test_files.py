@@ -21,7 +21,7 @@ DOCUMENTATION = {"DOCUMENTATION", "EXAMPLES", "RETURN"}
 # commands that show something anew to a person at a terminal until that person ends them.
 MAY_SLEEP = {
     (LIBRARY + "/_records/files.py", "lock_file"),
-    (DAEMON + "/commands/status.py", "run"),
+    (DAEMON + "/commands/status.py", "_on_and_on"),
     (DAEMON + "/commands/timeline.py", "_tail"),
     ("plugins/modules/incident_follow.py", "look"),
 }
