@@ -82,6 +82,8 @@ class Standing(abc.ABC):
     def _seen(self, presence: Presence) -> None:
         now = self._host.monotonic()
         self._job = None
+        if self.presence.state is State.STOPPED:
+            self._dead_since = None  # that end was wanted; what fails now failed after it
         self.presence = presence
         self._looked_at = now
         self.nudge()

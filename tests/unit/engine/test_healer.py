@@ -236,3 +236,17 @@ def test_a_probe_that_ends_in_the_cycle_in_which_it_is_cancelled() -> None:
     watch.ended(under_way)
     assert runs == watch.tally["liveness"].runs
     assert [] == stage.told("failure", "note")
+
+
+def test_a_start_that_fails_after_a_stop_on_purpose_failed_then_and_not_at_the_stop() -> None:
+    """C01 an admin stops it, changes something, and starts it in vain: the failure begins with the start, not with the stop hours before."""
+    stage = Stage().watch().until(5)
+    stage.body.stopped, stage.body.alive = True, False
+    stage.body.ends(stage.world.host)
+    stage.until(500)
+    assert str(stage.healer.state) == "stopped" and stage.told("failure") == []
+    stage.body.stopped = False
+    stage.healer.look_again()
+    stage.until(501)
+    incident = stage.healer.memory.incident
+    assert incident is not None and incident.failed_at == 500
