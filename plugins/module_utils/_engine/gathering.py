@@ -118,6 +118,7 @@ class Gathering:
             return
         limit = min(_WITHIN["listening"] * self._patience, self._until - self._host.monotonic())
         if limit < _TOO_LATE:
+            self.problems["listening"] = "whose sockets they are: there was no time left for ss"
             return
         outcome = yield Timed(OperatorCommand(("ss", "-Hltnp"), limit), limit)
         if outcome.status != "ok":
