@@ -128,7 +128,6 @@ class Actuator(abc.ABC):
         """Go back to the newest good release."""
         return _unsupported(self.key, "rollback")
 
-
     def window(self, rung: str) -> float:
         """Seconds that an attempt on this rung needs at least, whatever the contract says."""
         return 0.0
