@@ -13,7 +13,8 @@ import os
 from typing import Any, List, Optional
 
 _EXCHANGE = 2
-_AT_ONCE = 64
+FEW = 64
+"""So many files and directories are made durable one by one."""
 _library: List[Any] = []
 
 
@@ -40,6 +41,11 @@ def _called(name: str, *arguments: Any) -> Optional[int]:
     return 0 if function(*arguments) == 0 else ctypes.get_errno()
 
 
+def has_syncfs() -> bool:
+    """Can a whole file system be made durable at once?"""
+    return getattr(_libc(), "syncfs", None) is not None
+
+
 def sync_filesystem(descriptor: int) -> bool:
     """Make everything on the file system of that open file durable (syncfs(2)); False where there is no such call. Raises OSError."""
     number = _called("syncfs", descriptor)
@@ -52,7 +58,7 @@ def sync_filesystem(descriptor: int) -> bool:
 
 def sync_many(descriptors: List[int]) -> None:
     """Make what happened in these open files and directories durable, if they are many by their file systems. Raises OSError."""
-    if len(descriptors) > _AT_ONCE:
+    if len(descriptors) > FEW:
         devices = {os.fstat(descriptor).st_dev: descriptor for descriptor in descriptors}
         if all(sync_filesystem(descriptor) for descriptor in devices.values()):
             return
@@ -70,4 +76,4 @@ def exchange(descriptor: int, one: str, other: str) -> bool:
     return True
 
 
-__all__ = ["exchange", "sync_filesystem", "sync_many"]
+__all__ = ["FEW", "exchange", "has_syncfs", "sync_filesystem", "sync_many"]

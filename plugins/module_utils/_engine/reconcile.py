@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from .._actuators.libc import sync_many
+from .._actuators.libc import FEW, has_syncfs, sync_many
 from .._actuators.links import LinkRefused, open_directory, replace_at, swap_at
 from .._core.errors import RecordError
 from .._core.model import Service
@@ -25,7 +25,7 @@ from .._records.lease_batch import Batch, ManyLeases
 from .._records.timeline import Timeline
 from .survey import Link, Look, Policy, Surveyor
 
-AT_ONCE = 256
+AT_ONCE = 1000
 LEASE_SECONDS = 300.0
 _STATUS = {"verify": "verified", "repair": "fixed", "replace": "fixed", "skip": "skipped", "fail": "error"}
 _OUTCOME = {"verified": "unchanged", "fixed": "changed", "skipped": "unchanged", "error": "failed", "blocked": "blocked"}
@@ -170,11 +170,8 @@ class Reconciler:
         with _Directories(survey) as directories:
             for place in places:
                 result = results[place]
-                descriptor = survey.unchanged(result.look)
-                if descriptor is None:
+                if not survey.unchanged(result.look):
                     result = results[place] = _judged(survey.look(result.look.project))
-                else:
-                    directories.keep(result.look, descriptor)
                 if result.status == "fixed":
                     acting.append(result)
             self._record(acting, batch)
@@ -264,19 +261,17 @@ class Reconciler:
 
 
 class _Directories:
-    """The directories that links of one batch are made in, open until they are durable."""
+    """The directories that links of one batch are made in: open until they are durable, or of many one for each file system."""
 
     def __init__(self, survey: Surveyor) -> None:
         self._survey = survey
-        self._open: Dict[str, int] = {}
-        self._changed: Set[int] = set()
+        self._project = ""
+        self._open: Dict[int, int] = {}
+        self._last = -1
+        self._webroot = False
 
     def __enter__(self) -> "_Directories":
         return self
-
-    def keep(self, look: Look, descriptor: int) -> None:
-        """It is open already; it is closed with the others."""
-        self._open[look.project] = descriptor
 
     def __exit__(self, *_error: object) -> None:
         for descriptor in self._open.values():
@@ -284,18 +279,28 @@ class _Directories:
 
     def of(self, look: Look, link: Link) -> int:
         if link is look.webroot:
-            descriptor = self._survey.webroot_descriptor
-        else:
-            if look.project not in self._open:
-                self._open[look.project] = open_directory(look.project, self._survey.descriptor, link.directory)
-            descriptor = self._open[look.project]
-        self._changed.add(descriptor)
+            self._webroot = True
+            return self._survey.webroot_descriptor
+        if look.project != self._project:
+            self._last = self._keep(open_directory(look.project, self._survey.descriptor, link.directory))
+            self._project = look.project
+        return self._last
+
+    def _keep(self, descriptor: int) -> int:
+        """Of few all stay open; of many only the last of each file system, as all of that is made durable at once."""
+        key = len(self._open) if len(self._open) < FEW else -1 - os.fstat(descriptor).st_dev
+        if key in self._open:
+            if not has_syncfs():
+                os.fsync(self._open[key])
+            os.close(self._open[key])
+        self._open[key] = descriptor
         return descriptor
 
     def sync(self) -> str:
         """Make all of it durable; what went wrong, else nothing."""
+        webroot = [self._survey.webroot_descriptor] if self._webroot else []
         try:
-            sync_many(sorted(self._changed))
+            sync_many([*self._open.values(), *webroot])
         except OSError as error:
             return cause(error)
         return ""

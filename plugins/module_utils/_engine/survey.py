@@ -160,27 +160,16 @@ class Surveyor:
             why = "looking at %s: %s" % (os.path.join(self.root, project), cause(error))
             return Look(project, do="fail", reason=Reason.NO_PERMISSION if isinstance(error, PermissionError) else None, trouble=why)
 
-    def unchanged(self, look: Look) -> Optional[int]:
-        """The open directory of a project where what was found of the journals and the link certainly still holds, else None.
-
-        The caller closes it.
-        """
+    def unchanged(self, look: Look) -> bool:
+        """Does what was found of the journals and the link certainly still hold?"""
         if look.seen is None or look.current is None:
-            return None
+            return False
         try:
-            project = open_directory(look.project, self.descriptor)
-        except (OSError, LinkRefused):
-            return None  # looking again says what is the matter
-        try:
-            with opened(JOURNALS, project) as descriptor:
+            with opened(look.project, self.descriptor) as project, opened(JOURNALS, project) as descriptor:
                 standing = read_at(project, self.policy.current)
-                if mark(descriptor) == look.seen and standing == (look.current.found.kind, look.current.found.target):
-                    return project
+                return mark(descriptor) == look.seen and standing == (look.current.found.kind, look.current.found.target)
         except (OSError, LinkRefused):
-            os.close(project)
-            return None
-        os.close(project)
-        return None
+            return False  # looking again says what is the matter
 
     def _look(self, project: str, descriptor: int) -> Look:
         look = Look(project)
