@@ -239,7 +239,7 @@ def test_a_probe_that_ends_in_the_cycle_in_which_it_is_cancelled() -> None:
 
 
 def test_a_start_that_fails_after_a_stop_on_purpose_failed_then_and_not_at_the_stop() -> None:
-    """C01 an admin stops it, changes something, and starts it in vain: the failure begins with the start, not with the stop hours before."""
+    """C01 an admin stops it, changes something, and starts it in vain: the failure begins with that, not with the stop hours before."""
     stage = Stage().watch().until(5)
     stage.body.stopped, stage.body.alive = True, False
     stage.body.ends(stage.world.host)
