@@ -21,7 +21,7 @@ from ansible_collections.faultline.selfheal.plugins.plugin_utils import _report_
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._mirror import Mirror
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._report import Fleet, as_data
 
-PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "fleet_report", "files", "page.html")
+PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "report", "files", "page.html")
 
 
 class ActionModule(ActionBase):
