@@ -237,6 +237,11 @@ def read_back(site: Site, moves: int) -> Tuple[List[float], List[float]]:
     return moved, saved
 
 
+def _ask_on(site: Site, asked: List[Tuple[float, str]], ending: threading.Event) -> None:
+    while not ending.is_set():
+        asked.append((time.time(), site.ask()))
+
+
 def last_request(site: Site, moves: int) -> List[float]:
     """Seconds from the failover's time in the timeline until the last request that the primary still got had begun; 0 if it was before."""
     watchdog = site.watchdog
@@ -247,12 +252,7 @@ def last_request(site: Site, moves: int) -> List[float]:
     for move in range(1, moves + 1):
         asked: List[Tuple[float, str]] = []
         ending = threading.Event()
-
-        def client(asked: List[Tuple[float, str]] = asked, ending: threading.Event = ending) -> None:
-            while not ending.is_set():
-                asked.append((time.time(), site.ask()))
-
-        thread = threading.Thread(target=client)
+        thread = threading.Thread(target=_ask_on, args=(site, asked, ending))
         thread.start()
         sick.touch()
         wait(lambda move=move: len(watchdog.events("web", "failover")) >= move, 30, "traffic leaves")

@@ -287,7 +287,7 @@ def test_work_is_done_in_slices() -> None:
     """C13 looking through many processes pauses every few milliseconds, so that no probe waits for it."""
     clock = iter(n * 0.003 for n in range(100000))
     pacer = snapshot.Pacer(lambda: next(clock))
-    assert [pacer.over() for _ in range(3)] == [False, True, True]
+    assert [pacer.over() for _look in range(3)] == [False, True, True]
     pacer.again()
     assert not pacer.over()
     assert diagnostics.LIVE == 2.0

@@ -299,7 +299,9 @@ class Detour(Stage):
     def watch(self, **how: Any) -> Detour:
         from selfheal._engine.world import Reach
 
-        ask = lambda rules: Reach(self.world.reached, "web/db")  # noqa: E731
+        def ask(rules: Any) -> Reach:
+            return Reach(self.world.reached, "web/db")
+
         super().watch(wiring=Wiring(ask_dependency=ask, dependency_fallback=lambda rules: self.balancer), **how)
         return self
 
