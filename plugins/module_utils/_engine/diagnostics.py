@@ -96,6 +96,7 @@ class Diagnosis:
         self._subject: Any = None
         self._known: Optional[str] = None
         self._until = -math.inf
+        self._page_at: Optional[float] = None
         self._queued = False
 
     def foresee(self, at: Optional[float], now: float) -> float:
@@ -116,6 +117,14 @@ class Diagnosis:
             return None
         return self._until
 
+    def told(self, now: float) -> Optional[float]:
+        """Until when a page waits for the probable cause, where everything failed within moments; None when it need not."""
+        if self._job is None and not self._queued:
+            return None
+        if self._page_at is None:
+            self._page_at = now + LIVE
+        return self._page_at if now < self._page_at else None
+
     def begin(self, now: float, alive: bool) -> None:
         """Gather, unless that was done for this incident, or is under way."""
         incident = self.healer.memory.incident
@@ -126,6 +135,7 @@ class Diagnosis:
         if self._taken_up(incident):
             return
         self._until = now + (LIVE if alive else DEAD)
+        self._page_at = None
         self._subject = self._subject_of(incident, alive, now)
         self._queued = not self._shared.turn_for(self)
         if not self._queued:

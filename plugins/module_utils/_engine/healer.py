@@ -194,6 +194,10 @@ class Healer(Standing):
                 decision = Decision(Do.WAIT, detail="nothing new is begun any more")
             if decision.do is Do.ATTEMPT and not (facts.dead or facts.never):
                 decision = self._second_thought(decision, now)
+            if decision.do is Do.ESCALATE:
+                told = self.diagnosis.told(now)
+                if told is not None:
+                    decision = Decision(Do.WAIT, detail="a person is told as soon as the probable cause is known", until=told)
             if decision.do is Do.WAIT or known_block(decision, self.memory):
                 break
             if decision.do is Do.RECOVER and self._desk.take(self.name, "closing the incident of") is not None:

@@ -70,8 +70,8 @@ class Timeline:
         self._threads = threading.Lock()
         self._lock = -1
         self._pid = 0
-        self._tail: Optional[Tail] = None
         self._seen: Optional[Head] = None
+        self._tail: Optional[Tail] = None
 
     def draft(
         self,
@@ -159,6 +159,11 @@ class Timeline:
     def close(self) -> None:
         """Give back the descriptors. The timeline can be used again."""
         with self._threads:
+            self._forget()
+
+    def __del__(self) -> None:
+        # Whoever makes one for an errand need not know that it holds descriptors.
+        if hasattr(self, "_tail"):
             self._forget()
 
     # Everything below runs under self._threads; from _put on also under the file lock.

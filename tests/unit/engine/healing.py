@@ -46,17 +46,25 @@ class Actuator(ScriptedActuator):
     broken: Optional[Exception] = None
     sees: Optional[Presence] = None
     useless: Optional[Reason] = None
+    fails: bool = False
 
     def look(self) -> Work[Presence]:
         if self.broken is not None:
             return self._breaks()
         return self._sees() if self.sees is not None else super().look()
 
+    def start(self) -> Work[Outcome]:
+        return self._fails() if self.fails else super().start()
+
     def restart(self) -> Work[Outcome]:
         return self._breaks() if self.broken is not None else super().restart()
 
     def cannot(self, rung: str) -> Optional[Reason]:
         return self.useless
+
+    def _fails(self) -> Work[Outcome]:
+        yield from ()
+        return Outcome("bad", Reason.ACTION_FAILED, "it does not start")
 
     def _breaks(self) -> Work[Any]:
         yield from ()

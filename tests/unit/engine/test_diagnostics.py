@@ -113,6 +113,20 @@ def test_what_is_dead_is_started_at_once_and_looked_into_beside(shared: Scripted
     assert "diagnostics" not in said(stage, "start")[0] and said(stage, "recover")[0]["probable_cause"] == "disk_full"
 
 
+def test_a_page_waits_at_most_two_seconds_for_the_cause(shared: Scripted) -> None:
+    """A start that fails at once leaves a person nothing to read: told when the cause is known, and after 2 s whatever hangs."""
+    for takes, page in ((0.5, 5.5), (999, 7)):
+        shared.takes = takes
+        shutil.rmtree(shared.bundles.directory, ignore_errors=True)
+        stage = Stage(ladder=[{"rung": "restart", "attempts": 1, "timeout": 3}]).watch(wiring=Wiring(diagnostics=shared)).until(5)
+        stage.actuator.fails = True
+        stage.body.alive = False
+        stage.body.ends(stage.world.host)
+        stage.until(20)
+        assert [at for at, type in told(stage) if type in ("start", "page")] == [5, page]
+        assert said(stage, "page")[0].get("probable_cause") == ("disk_full" if takes == 0.5 else None)
+
+
 @pytest.mark.parametrize("fault", [RuntimeError("out of ideas"), OSError(28, "No space left on device")])
 def test_whatever_breaks_in_them_heals_all_the_same(shared: Scripted, fault: Exception) -> None:
     """The event says what broke, once, and the restart comes when it would have come."""
