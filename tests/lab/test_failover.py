@@ -144,6 +144,11 @@ class Site:
         said = self.proxy.run("python3", "-I", "-c", SWITCH, "/usr/local/lib/selfheal/selfheal.pyz", state, name, within=60).stdout
         assert said.startswith("Switched(status='ok'"), said
 
+    def answers(self, name: str) -> None:
+        """Wait until an application answers; whoever gives it traffic earlier hands it requests it cannot take."""
+        ask = "curl -fs -o /dev/null --max-time 2 http://127.0.0.1:8080/live && echo yes || true"
+        until(lambda: "yes" in self.apps[name].sh(ask), 30, lambda: "%s answers" % name)
+
     def posts(self) -> List[int]:
         """Every POST that was carried out, by whomever."""
         found: List[int] = []
@@ -214,6 +219,7 @@ def test_drained_for_a_restart(site: Site, measured: Callable[[str], None]) -> N
     load = Load(site.proxy, REQUESTS)
     site.switch("drain", "app1")
     site.apps["app1"].sh("systemctl restart web")
+    site.answers("app1")
     site.switch("primary", "app1")
     requests = load.end()
     judged(site, requests, measured, "drain for a restart")
