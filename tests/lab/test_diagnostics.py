@@ -39,7 +39,7 @@ def test_a_port_that_was_taken_meanwhile_is_named_with_its_thief(bed: Any) -> No
     contract = {**bed.unit("web"), "ladder": [{"rung": "restart", "attempts": 1, "timeout": 3}]}
     bed.watch(contract)
     port = int(contract["probes"][0]["http"]["url"].split(":")[2].split("/")[0])
-    bed.sh('systemctl stop web; systemd-run --unit=thief --property=DynamicUser=yes python3 -c "%s"' % (THIEF % port))
+    bed.sh('systemctl stop web; systemd-run --unit=thief python3 -c "%s"' % (THIEF % port))
     until(lambda: ":%d " % port in bed.sh("ss -Hltn"), 20, lambda: "the thief listens")
     bed.run("systemctl", "start", "web", expect=None, within=60.0)
     page = bed.event("page")
