@@ -40,6 +40,12 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What a shell runs in the background ignores Ctrl-C, and so would everything that is started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
     """Wait for something that really happens elsewhere, at most so long; returns what was found."""
     end = time.monotonic() + seconds

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     config = None if args.contracts else load_watchdog(etc)
     if config is not None:
         services = capped(services, config)
-    found = [{"service": each.name, "worst_case": worst_case(each, windows(each)), "now": _now(each, config)} for each in services]
+    found = [{"service": each.name, "worst_case": worst_case(each, windows(each)), **_seen(each, config)} for each in services]
     if not args.json:
         for each in found:
             _show(each)
@@ -44,17 +44,22 @@ def run(args: argparse.Namespace) -> int:
     return exits.FINE
 
 
-def _now(service: Service, config: Any) -> Dict[str, Any]:
-    nothing: Dict[str, Any] = {"state": "unknown", "rung": None, "reason": None, "longest_start_seconds": None}
+def _seen(service: Service, config: Any) -> Dict[str, Any]:
+    """``{now: {state, rung, reason, sentence}, longest_start_seconds}``, as the watchdog tells."""
     if not isinstance(config, WatchdogConfig):
-        return {**nothing, "sentence": "the watchdog was not asked"}
+        return _unseen("the watchdog was not asked")
     try:
         answer = ask(config, "/services/%s" % service.name)
     except NoAnswer as problem:
-        return {**nothing, "sentence": "nobody watches it: %s" % problem}
+        return _unseen("nobody watches it: %s" % problem)
     if answer is None:
-        return {**nothing, "sentence": "the watchdog does not know it; reload it"}
-    return {key: answer[key] for key in ("state", "rung", "reason", "sentence", "longest_start_seconds")}
+        return _unseen("the watchdog does not know it; reload it")
+    now = {key: answer[key] for key in ("state", "rung", "reason", "sentence")}
+    return {"now": now, "longest_start_seconds": answer["longest_start_seconds"]}
+
+
+def _unseen(sentence: str) -> Dict[str, Any]:
+    return {"now": {"state": "unknown", "rung": None, "reason": None, "sentence": sentence}, "longest_start_seconds": None}
 
 
 def _show(each: Dict[str, Any]) -> None:
@@ -63,7 +68,7 @@ def _show(each: Dict[str, Any]) -> None:
     if rows:
         output.say("if %s hung now and nothing helped, counted from the fault:" % each["service"])
         output.table(["at the latest", "step", "attempt"], rows)
-        seen = each["now"]["longest_start_seconds"]
+        seen = each["longest_start_seconds"]
         if seen:
             output.say("its longest start took %.1f s, so that every attempt is given at least %.1f s" % (seen, 2 * seen))
     else:
