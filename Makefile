@@ -15,7 +15,7 @@ help: ## show this list
 demo: ## kill and hang a real service on this machine and watch it come back (no root, about a minute)
 	@tests/tools/demo.sh
 
-test: ## everything below but bench and docs, and the demo; says at the end what passed
+test: ## everything below but bench, docs and molecule's scenarios, and the demo; says at the end what passed
 	@tests/tools/all.sh
 
 dist: ## dist/faultline-selfheal-VERSION.tar.gz and dist/selfheal.pyz
