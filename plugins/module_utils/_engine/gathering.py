@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .. import _proc
@@ -34,6 +34,8 @@ BEFORE = 60.0
 _WITHIN = {"listening": 0.8, "unit": 0.8, "log": 0.8, "kernel": 0.6, "disks": 0.5, "release": 0.3}
 _TOO_LATE = 0.02
 _LOG_BYTES = 65536
+# Blanks in /proc/self/mounts.
+_OCTAL = re.compile(r"\\([0-7]{3})")
 # File systems that are always full, or are no place to write to.
 _READ_ONLY = frozenset(("squashfs", "iso9660", "erofs", "cramfs", "udf"))
 _BOOTED = re.compile(r"\[ *(\d+\.\d+)\] (.*)")
@@ -170,7 +172,11 @@ class Gathering:
             }
             for row in rows
         ]
-        self._disks = [Disk(row[6], _number(row[1]) or 0, _number(row[2]) if _number(row[3]) else None) for row in rows]
+        # What nobody can write to is full for nobody.
+        fixed = _mounted_read_only()
+        self._disks = [
+            Disk(row[6], _number(row[1]) or 0, _number(row[2]) if _number(row[3]) else None) for row in rows if row[6] not in fixed
+        ]
         release = self._subject.service.release
         if release is None:
             return
@@ -284,6 +290,20 @@ def _dated(line: str) -> Tuple[Optional[float], str]:
         at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + float(booted.group(1))
         return at, "%s %s" % (format_time(at), booted.group(2))
     return None, line
+
+
+def _mounted_read_only() -> FrozenSet[str]:
+    """The mount points that are mounted read-only, as /proc tells; none where it does not."""
+    found: Dict[str, bool] = {}
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields = line.split(" ")
+                place = _OCTAL.sub(lambda match: chr(int(match.group(1), 8)), fields[1])
+                found[place] = "ro" in fields[3].split(",")  # what is mounted last over a place is what is seen there
+    except (OSError, IndexError):
+        return frozenset()
+    return frozenset(place for place, fixed in found.items() if fixed)
 
 
 def _number(word: str) -> Optional[int]:

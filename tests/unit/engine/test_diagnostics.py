@@ -24,7 +24,7 @@ from selfheal._actuators.container_engine import ContainerEngine
 from selfheal._core import contract
 from selfheal._core.cause import Cause, Probable
 from selfheal._core.errors import RecordError
-from selfheal._engine import diagnostics, snapshot
+from selfheal._engine import diagnostics, gathering, snapshot
 from selfheal._engine.diagnostics import AT_ONCE, Diagnosis, Diagnostics, Subject
 from selfheal._engine.gathering import Gathering, Report
 from selfheal._engine.job import Job
@@ -295,6 +295,14 @@ def test_a_program_that_hangs_takes_no_more_than_its_time(host: LocalHost) -> No
     assert time.monotonic() - began < 3.0
     assert "did not end in time" in report["problems"]["hangs"] or "no time" in report["problems"]["hangs"]
     assert report["sections"]["host"] and "disks" in report["problems"]
+
+
+def test_what_is_mounted_read_only_is_full_for_nobody() -> None:
+    """A read-only file system without a free block is no cause of anything."""
+    fixed = gathering._mounted_read_only()
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        shown = {line.split()[1]: "ro" in line.split()[3].split(",") for line in file if "\\" not in line.split()[1]}
+    assert {place for place in fixed if " " not in place} == {place for place, read_only in shown.items() if read_only}
 
 
 def test_work_is_done_in_slices() -> None:
