@@ -9,6 +9,7 @@ else. Why not the Docker SDK: docs/decisions/0018. Source of the interface: Dock
 
 from __future__ import annotations
 
+import abc
 import errno
 import json
 import os
@@ -193,8 +194,9 @@ class _Speaking(Exchange):
         except Bad as bad:
             self._lost(bad.finding)
 
+    @abc.abstractmethod
     def _piece(self, data: bytes) -> None:
-        raise NotImplementedError
+        """What came back; empty at the end. Raises Bad."""
 
     def _head_of(self, data: bytes) -> Optional[Tuple[Head, Buffer]]:
         """The head once it is whole, and what came after it. Raises Bad."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import abc
 import heapq
 import math
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -32,9 +33,9 @@ class VirtualStep(Step):
     def begin(self, now: float) -> Machine:
         raise TypeError("a scripted step runs on a virtual host only")
 
+    @abc.abstractmethod
     def plan(self, now: float, deadline: float) -> Tuple[float, Optional[Outcome]]:
         """When it ends (math.inf: when the world says so) and how."""
-        raise NotImplementedError("%s has no plan" % type(self).__name__)
 
 
 class VirtualHost(Host):

@@ -9,6 +9,7 @@ an address that does not answer is left after a second if there is another one (
 
 from __future__ import annotations
 
+import abc
 import errno
 import os
 import socket
@@ -96,9 +97,9 @@ class Connecting(Machine):
             self._waiter.close()
             self._waiter = None
 
+    @abc.abstractmethod
     def _connected(self, now: float) -> None:
         """The connection is under way, and on this host often complete: use it, or wait for `WRITE` if that blocks."""
-        raise NotImplementedError
 
     def _say(self) -> str:
         """What this machine does, to begin a detail with."""

@@ -8,6 +8,7 @@ On this host a connection is complete when `connect` returns, so sending is trie
 
 from __future__ import annotations
 
+import abc
 import errno
 from typing import Any, Optional
 
@@ -37,8 +38,9 @@ class Exchange(Connecting):
         self._tls: Any = None  # the ssl module, once the handshake is done
         self._rest: Optional[memoryview] = None
 
+    @abc.abstractmethod
     def _take(self, data: bytes, now: float) -> None:
-        raise NotImplementedError
+        """What came back; empty at the end."""
 
     def _progress(self) -> str:
         """How far it came, for failures that can strike anywhere."""
@@ -50,8 +52,9 @@ class Exchange(Connecting):
             return "the request could not be sent completely"
         return "no connection was made"
 
+    @abc.abstractmethod
     def _line(self, finding: str) -> str:
-        raise NotImplementedError
+        """A finding in words that name what was asked."""
 
     def _again(self, following: Request, now: float) -> None:
         """Send another request, on a new connection to the addresses that are known already."""

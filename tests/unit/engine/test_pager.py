@@ -104,10 +104,10 @@ class Noted(Records):
         return event
 
     def save(self, service: str, data: Dict[str, Any]) -> None:
-        raise NotImplementedError
+        raise AssertionError("a pager saves no service's state")
 
     def load(self, service: str) -> Any:
-        raise NotImplementedError
+        raise AssertionError("a pager loads no service's state")
 
     def of(self, *types: str) -> List[Dict[str, Any]]:
         return [event for event in self.events if event["type"] in types]
