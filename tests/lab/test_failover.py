@@ -187,8 +187,10 @@ def test_killed(site: Site, measured: Callable[[str], None]) -> None:
     """C60 kill -9 under load: no GET fails, no POST is carried out twice, and the service is started again."""
     load = Load(site.proxy, REQUESTS)
     site.apps["app1"].kill("web")
-    site.apps["app1"].event("recover", within=60)
+    recovered = site.apps["app1"].event("recover", within=60)
     judged(site, load.end(), measured, "kill -9")
+    begun = site.apps["app1"].events("start", "restart")
+    assert [recovered["incident"]] == [event["incident"] for event in begun], "started again, once"
 
 
 @pytest.mark.long(140)

@@ -83,9 +83,12 @@ def test_as_an_ordinary_user_without_systemd(users_bed: Any) -> None:
     bed.contracts(bed.service())
     bed.watch()
     bed.healthy()
-    os.kill(bed.pid(), signal.SIGKILL)
-    bed.event("recover")
-    bed.run("timeline", "verify")
+    killed = bed.pid()
+    os.kill(killed, signal.SIGKILL)
+    recovered = bed.event("recover")
+    assert killed != bed.pid() and "healthy" == bed.json("status", "web")["services"][0]["state"]
+    assert [recovered["incident"]] == [event["incident"] for event in bed.events("start") if "incident" in event]
+    assert bed.run("timeline", "verify").stdout.startswith("valid: ")
 
 
 def test_mode_ceiling_keeps_a_host_harmless(bed: Any) -> None:

@@ -164,11 +164,16 @@ def only_on_evidence(case: Case) -> None:
 
 
 def climbs_in_order(case: Case) -> None:
+    """As `in_the_ladders_order`."""
+    in_the_ladders_order(case.service, case)
+
+
+def in_the_ladders_order(service: model.Service, told: Any) -> None:
     """From one action to the next of one climb: the same rung's next attempt, or the first of a higher rung."""
-    attempts = {rung.rung: rung.attempts for rung in case.service.ladder}
-    rungs = [rung.rung for rung in case.service.ladder]
+    attempts = {rung.rung: rung.attempts for rung in service.ladder}
+    rungs = [rung.rung for rung in service.ladder]
     at: Any = None
-    for event in case.of("failure", *ACTIONS):
+    for event in told.of("failure", *ACTIONS):
         data = event["data"]
         if event["type"] == "failure":
             at = at if "continues" in data else None
@@ -186,12 +191,17 @@ def climbs_in_order(case: Case) -> None:
 
 
 def one_page_an_incident(case: Case) -> None:
+    """As `pages_once`."""
+    pages_once(case)
+
+
+def pages_once(told: Any) -> None:
     """A person is told once an incident, and told when it is over."""
-    paged = [event["incident"] for event in case.of("page")]
+    paged = [event["incident"] for event in told.of("page")]
     assert len(paged) == len(set(paged)), paged
-    assert all(event["data"]["reason"] for event in case.of("page"))
-    resolved = [event["incident"] for event in case.of("page_resolved")]
-    closed = [event["incident"] for event in case.of("recover")]
+    assert all(event["data"]["reason"] for event in told.of("page"))
+    resolved = [event["incident"] for event in told.of("page_resolved")]
+    closed = [event["incident"] for event in told.of("recover")]
     assert resolved == [incident for incident in closed if incident in paged]
 
 

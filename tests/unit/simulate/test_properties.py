@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import laws
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from story import WEB, Told, service, tell
@@ -115,7 +116,7 @@ def test_whatever_happens(play: tuple[dict[str, Any], list[dict[str, Any]]]) -> 
     _one_at_a_time(seen)
     _nobody_is_overruled(web, seen)
     _the_budget(web, actions)
-    _in_the_ladders_order(web, told)
+    laws.in_the_ladders_order(web, told)
     _pages(told)
     _recoveries(told)
     _the_timeline(told)
@@ -156,36 +157,10 @@ def _the_budget(web: model.Service, actions: list[dict[str, Any]]) -> None:
         assert len([other for other in begun if at - web.guard.per < other <= at]) <= web.guard.actions
 
 
-def _in_the_ladders_order(web: model.Service, told: Told) -> None:
-    """From one action to the next of one climb: the same rung's next attempt, or the first of a higher rung."""
-    attempts = {rung.rung: rung.attempts for rung in web.ladder}
-    rungs = [rung.rung for rung in web.ladder]
-    at: tuple[str, int] | None = None
-    for event in told.of("failure", *EVENTS_OF_ACTIONS):
-        data = event["data"]
-        if event["type"] == "failure":
-            at = at if "continues" in data else None
-            continue
-        rung, number = data["rung"], data["attempt"]
-        assert 1 <= number <= attempts[rung]
-        if data.get("retry"):
-            assert number == 1 and rung == rungs[0]
-            continue
-        if at is not None and rung == at[0]:
-            assert number == at[1] + 1, "%s %d after %s %d" % (rung, number, *at)
-        else:
-            assert number == 1 and (at is None or rungs.index(rung) > rungs.index(at[0]))
-        at = rung, number
-
-
 def _pages(told: Told) -> None:
-    paged = [event["incident"] for event in told.of("page")]
-    assert len(paged) == len(set(paged))
-    for page in told.of("page", "blocked", *EVENTS_OF_ACTIONS):
-        assert page["data"]["reason"]
-    resolved = [event["incident"] for event in told.of("page_resolved")]
-    closed = [event["incident"] for event in told.of("recover")]
-    assert resolved == [incident for incident in closed if incident in paged]
+    laws.pages_once(told)
+    for event in told.of("blocked", *EVENTS_OF_ACTIONS):
+        assert event["data"]["reason"]
 
 
 def _recoveries(told: Told) -> None:
