@@ -157,12 +157,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.deployment_request import check_place
 from ..module_utils._core.errors import ContractError, Problem, SelfhealError
-from ..module_utils._engine.deploy_report import configuration, difference, refused, result, warnings_of
+from ..module_utils._engine.deploy_report import difference, refused, result, site_of, warnings_of
 from ..module_utils._engine.deploy_site import DeploySite
 from ..module_utils._engine.deployer import Deployer, Told, projects_of
-from ..module_utils._engine.etc import Etc
 from ..module_utils._module import Report, listed, run
-from ..module_utils._probes.engine import LocalHost
 
 TALLY = {"changed": "resumed", "planned": "resumed", "failed": "failed", "unchanged": "skipped", "blocked": "skipped"}
 
@@ -186,14 +184,8 @@ def resume(module: Any) -> Report:
         check_place(options["root"], name, "options")
     if options["stuck_after"] < 0:
         raise ContractError("options", [Problem("stuck_after", "expected seconds from 0, found %g" % options["stuck_after"])])
-    etc = Etc(options["etc"])
-    config = configuration(etc, options["host"], options["state_dir"], options["run_dir"])
-    with LocalHost() as host:
-        site = DeploySite(etc.path, config, host, "module")
-        try:
-            found = take_up(options, site, module.check_mode)
-        finally:
-            site.close()
+    with site_of(options) as site:
+        found = take_up(options, site, module.check_mode)
     results = []
     for name, told in found:
         each = result(name, "none" if told.outcome in ("unchanged", "blocked") else "resume", told)

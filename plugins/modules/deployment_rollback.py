@@ -139,13 +139,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.deployment_request import check_place, check_release
-from ..module_utils._core.errors import ContractError, SelfhealError
-from ..module_utils._engine.deploy_report import OUTCOMES, configuration, difference, journal, refused, result, warnings_of
-from ..module_utils._engine.deploy_site import DeploySite
+from ..module_utils._engine.deploy_report import attempted, ending, site_of, warnings_of
 from ..module_utils._engine.deployer import Deployer
-from ..module_utils._engine.etc import Etc
-from ..module_utils._module import Report, counts, run
-from ..module_utils._probes.engine import LocalHost
+from ..module_utils._module import Report, run
 
 
 def go_back(module: Any) -> Report:
@@ -153,31 +149,14 @@ def go_back(module: Any) -> Report:
     check_place(options["root"], options["project"], "options")
     if options["to"] is not None:
         check_release(options["to"], "to", "options")
-    etc = Etc(options["etc"])
-    config = configuration(etc, options["host"], options["state_dir"], options["run_dir"])
-    with LocalHost() as host:
-        site = DeploySite(etc.path, config, host, "module")
+    with site_of(options) as site:
         deployer = Deployer(site, options["root"], options["project"], options["wait"], tuple(options["override"]), check=module.check_mode)
-        try:
-            told = deployer.rollback(options["to"])
-        except ContractError:
-            raise
-        except SelfhealError as error:
-            told = refused(error)
-        finally:
-            site.close()
-    results = [result(options["project"], "rollback", told)]
+        told = attempted(lambda: deployer.rollback(options["to"]))
     outcome = {
-        "changed": told.outcome in ("changed", "planned") or (told.outcome == "failed" and told.before != told.after),
+        **ending(options["project"], "rollback", told),
         "from": os.path.basename(told.before) or None,
         "to": told.entry.release if told.entry is not None else None,
-        "results": results,
-        "summary": counts(results, "outcome", OUTCOMES),
-        "diff": difference(results, [told]),
     }
-    shown = journal(told)
-    if shown is not None:
-        outcome["deployment"] = shown
     failure = None
     if told.outcome in ("failed", "blocked"):
         failure = "%s was not rolled back (%s): %s" % (options["project"], told.reason, told.detail)

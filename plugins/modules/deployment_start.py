@@ -371,13 +371,9 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import ContractError, SelfhealError
-from ..module_utils._engine.deploy_report import OUTCOMES, configuration, difference, journal, new_id, refused, result, secrets, warnings_of
-from ..module_utils._engine.deploy_site import DeploySite
-from ..module_utils._engine.deployer import Deployer
-from ..module_utils._engine.etc import Etc
-from ..module_utils._module import Report, counts, given, run
-from ..module_utils._probes.engine import LocalHost
+from ..module_utils._engine.deploy_report import attempted, ending, new_id, secrets, site_of, warnings_of
+from ..module_utils._engine.deployer import Deployer, Told
+from ..module_utils._module import Report, given, run
 
 ASKED = ("root", "project", "source", "build", "shared", "routes", "health", "health_within", "restart", "fallback", "keep")
 ASKED += ("schema", "schema_floor")
@@ -397,36 +393,18 @@ def request_of(options: Dict[str, Any], wall: float) -> Dict[str, Any]:
 def deploy(module: Any) -> Report:
     options = module.params
     module.no_log_values.update(secrets(options))
-    etc = Etc(options["etc"])
-    config = configuration(etc, options["host"], options["state_dir"], options["run_dir"])
-    with LocalHost() as host:
-        site = DeploySite(etc.path, config, host, "module")
-        try:
-            wanted = request_of(options, host.wall())
-            deployer = Deployer(
-                site, options["root"], options["project"], options["wait"], tuple(options["override"]), check=module.check_mode
-            )
-            told = deployer.start(wanted)
-        except ContractError:
-            raise
-        except SelfhealError as error:
-            told = refused(error)
-        finally:
-            site.close()
-    results = [result(options["project"], "deploy", told)]
-    outcome = {
-        "changed": told.outcome in ("changed", "planned") or (told.outcome == "failed" and told.before != told.after),
-        "results": results,
-        "summary": counts(results, "outcome", OUTCOMES),
-        "diff": difference(results, [told]),
-    }
-    shown = journal(told)
-    if shown is not None:
-        outcome["deployment"] = shown
+    with site_of(options) as site:
+        wanted = request_of(options, site.host.wall())
+
+        def errand() -> Told:
+            override = tuple(options["override"])
+            return Deployer(site, options["root"], options["project"], options["wait"], override, check=module.check_mode).start(wanted)
+
+        told = attempted(errand)
     failure = None
     if told.outcome in ("failed", "blocked"):
         failure = "%s was not deployed (%s): %s" % (options["project"], told.reason, told.detail)
-    return Report(outcome, failure, warnings_of([told], site))
+    return Report(ending(options["project"], "deploy", told), failure, warnings_of([told], site))
 
 
 def main() -> None:

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
 from dataclasses import replace
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from .._core.contract import parse_watchdog
-from .._core.errors import LeaseHeld, SelfhealError
+from .._core.errors import ContractError, LeaseHeld, SelfhealError
 from .._core.model import WatchdogConfig
 from .._core.reasons import Reason
 from .._core.redact import secret_key
+from .._probes.engine import LocalHost
 from .._probes.http_request import HARMLESS, SHORTEST_SECRET
 from .._records.journal import shown
 from .deploy_run import reason_of
@@ -33,6 +35,42 @@ def configuration(etc: Etc, host: Optional[str] = None, state_dir: Optional[str]
     else:
         config = WatchdogConfig(platform.node() or "localhost")
     return replace(config, host=host or config.host, state_dir=state_dir or config.state_dir, run_dir=run_dir or config.run_dir)
+
+
+@contextlib.contextmanager
+def site_of(options: Mapping[str, Any]) -> Iterator[DeploySite]:
+    """The site that a module's options name, for as long as it is needed. Raises ContractError, Unreadable."""
+    etc = Etc(options["etc"])
+    config = configuration(etc, options["host"], options["state_dir"], options["run_dir"])
+    with LocalHost() as host:
+        site = DeploySite(etc.path, config, host, "module")
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def attempted(errand: Callable[[], Told]) -> Told:
+    """How an errand ended, also where it was not begun. Raises ContractError: what was asked for is wrong."""
+    try:
+        return errand()
+    except ContractError:
+        raise
+    except SelfhealError as error:
+        return refused(error)
+
+
+def ending(project: str, action: str, told: Told) -> Dict[str, Any]:
+    """What a module about one project returns."""
+    results = [result(project, action, told)]
+    outcome = {
+        "changed": told.outcome in ("changed", "planned") or (told.outcome == "failed" and told.before != told.after),
+        "results": results,
+        "summary": {word: int(told.outcome == word) for word in OUTCOMES},
+        "diff": difference(results, [told]),
+    }
+    shown_entry = journal(told)
+    return outcome if shown_entry is None else {**outcome, "deployment": shown_entry}
 
 
 def new_id(wall: float) -> str:
@@ -102,4 +140,17 @@ def warnings_of(endings: Sequence[Told], site: DeploySite) -> List[str]:
     return found
 
 
-__all__ = ["OUTCOMES", "configuration", "difference", "journal", "new_id", "refused", "result", "secrets", "warnings_of"]
+__all__ = [
+    "OUTCOMES",
+    "attempted",
+    "configuration",
+    "difference",
+    "ending",
+    "journal",
+    "new_id",
+    "refused",
+    "result",
+    "secrets",
+    "site_of",
+    "warnings_of",
+]
