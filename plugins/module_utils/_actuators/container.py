@@ -71,12 +71,12 @@ class ContainerActuator(Actuator):
         if heard is not None:
             return heard
         while True:
-            told = yield from self._inspect()
+            told = yield from self.inspect()
             if isinstance(told, Outcome):
                 if told.reason is Reason.NO_SUCH_CONTAINER:
                     return self._absent()
                 return Presence(State.UNKNOWN, None, told.detail, states.RELOOK_UNHEARD)
-            story = yield from self._heard(told)
+            story = yield from self.heard(told)
             status = of(told, "State", "Status")
             if status not in ("running", "stopping"):
                 state, detail, again = states.stands(told, story, clock())
@@ -114,7 +114,8 @@ class ContainerActuator(Actuator):
             return Presence(State.STOPPED, None, "%s any more: somebody removed it" % detail)
         return Presence(State.UNKNOWN, None, "%s; create it or correct the contract" % detail, states.RELOOK_ABSENT)
 
-    def _inspect(self) -> Work[Union[Told, Outcome]]:
+    def inspect(self) -> Work[Union[Told, Outcome]]:
+        """What the engine says of the container that bears the name; an Outcome says why that cannot be known."""
         outcome = yield Timed(self.engine.call("GET", "/containers/%s/json" % self.name), ASK_WITHIN)
         if outcome.status != "ok":
             return outcome
@@ -127,7 +128,7 @@ class ContainerActuator(Actuator):
         self._told = told
         return told
 
-    def _heard(self, told: Told) -> Work[Story]:
+    def heard(self, told: Told) -> Work[Story]:
         """What events told of this life; for one that has ended unheard, what the engine has on record of it, or its log still knows."""
         identity = str(told["Id"])
         story = self.engine.story(identity)
@@ -213,7 +214,7 @@ class ContainerActuator(Actuator):
     # -- acting
 
     def start(self) -> Work[Outcome]:
-        told = yield from self._inspect()
+        told = yield from self.inspect()
         if isinstance(told, Outcome):
             return _not_asked(told)
         status = of(told, "State", "Status")
@@ -226,7 +227,7 @@ class ContainerActuator(Actuator):
         return (yield from self._act("start", told))
 
     def restart(self) -> Work[Outcome]:
-        told = yield from self._inspect()
+        told = yield from self.inspect()
         if isinstance(told, Outcome):
             return _not_asked(told)
         if of(told, "State", "Status") == "paused":
@@ -244,7 +245,7 @@ class ContainerActuator(Actuator):
             outcome = yield Timed(step, states.stop_timeout(before) + MARGIN)
             if outcome.status != "ok":
                 return _not_asked(outcome)
-            after = yield from self._inspect()
+            after = yield from self.inspect()
         finally:
             self.engine.ours.discard(identity)
         if isinstance(after, Outcome):

@@ -99,10 +99,10 @@ class Survey:
     def look(self, want: Want, note: Note, unhealthy: str = "") -> Work[Union[None, Outcome, Tuple[Found, Told]]]:
         """What stands there of a container, None where nothing does; an Outcome says why that cannot be known."""
         actuator = ContainerActuator(want.name, self.engine)
-        told = yield from actuator._inspect()
+        told = yield from actuator.inspect()
         if isinstance(told, Outcome):
             return None if told.reason is Reason.NO_SUCH_CONTAINER else told
-        story = yield from actuator._heard(told)
+        story = yield from actuator.heard(told)
         wanted = (yield from self.image(want.image)) if want.image is not None else None
         return found_of(told, states.by_hand(told, story), wanted, note, unhealthy), told
 
