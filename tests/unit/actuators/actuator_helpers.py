@@ -57,3 +57,10 @@ def end_all(mark):
 
 
 __all__ = ["boot_id", "drive", "end_all", "marked"]
+
+
+def wait_for(host, predicate, within=5.0):
+    until = host.monotonic() + within
+    while not predicate():
+        assert host.monotonic() < until, "did not come true in time"
+        host.poll(host.monotonic() + 0.01)

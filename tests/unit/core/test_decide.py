@@ -9,63 +9,36 @@ import dataclasses
 from typing import Any, Mapping, NamedTuple, Optional
 
 import pytest
+from deciding import (
+    BLIP,
+    FAILED,
+    FRESH,
+    GIVEN_UP,
+    JUST_FAILED,
+    LADDER,
+    NOW,
+    SLOW_STARTER,
+    STARTING,
+    UNREADY,
+    WEB,
+    WELL,
+    acting,
+    attempt,
+    facts,
+    failing,
+    incident,
+)
 
-from selfheal._core.apply import action_ended, apply, noticed, published
+from selfheal._core.apply import action_ended, apply
 from selfheal._core.decide import Decision, Do, decide
 from selfheal._core.errors import IllegalTransition
 from selfheal._core.guards import Facts
 from selfheal._core.health import State, Verdict
-from selfheal._core.incident import Attempt, Incident, Phase, Previous
+from selfheal._core.incident import Attempt, Phase, Previous
 from selfheal._core.ladder import Position
 from selfheal._core.memory import NOTHING, Memory
-from selfheal._core.model import HttpTarget, Probe, Rung, Service, UnitResource
+from selfheal._core.model import Service
 from selfheal._core.reasons import Reason
-
-NOW = 1000.0
-TARGET = HttpTarget("http://127.0.0.1/")
-LADDER = (Rung("restart", 3, 10.0), Rung("redeploy", 2, 120.0), Rung("rollback", 1, 60.0), Rung("page", 1, 0.0))
-WEB = Service("web", UnitResource("web.service"), (Probe("liveness", "liveness", TARGET),), ladder=LADDER)
-SLOW_STARTER = dataclasses.replace(WEB, probes=(*WEB.probes, Probe("startup", "startup", TARGET, failure_threshold=6)))
-
-WELL = Verdict(State.HEALTHY, alive_since=NOW - 5.0, well_since=NOW - 5.0)
-FRESH = Verdict(State.HEALTHY)
-BLIP = Verdict(State.HEALTHY, failing_since=NOW - 9.0)
-FAILED = Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", NOW - 9.0)
-JUST_FAILED = Verdict(State.UNHEALTHY, True, Reason.LIVENESS_FAILED, "liveness", NOW - 2.0)
-GIVEN_UP = Verdict(State.UNHEALTHY, False, Reason.STARTUP_FAILED, "startup", NOW - 2.0)
-STARTING = Verdict(State.UNKNOWN, None)
-UNREADY = Verdict(State.NOT_READY, unready="readiness", unready_since=NOW - 3.0, alive_since=NOW - 500.0)
-
-
-def facts(verdict: Verdict = FAILED, **more: Any) -> Facts:
-    return Facts(verdict=verdict, wall_offset=1e6, **more)
-
-
-def incident(phase: Phase = Phase.FAILING, entered: float = NOW - 20.0, **more: Any) -> Incident:
-    given: dict[str, Any] = {
-        "cause": "liveness_failed",
-        "failure_time": 1e6 + NOW - 30.0,
-        "failed_at": NOW - 30.0,
-        "opened": NOW - 21.0,
-        **more,
-    }
-    return Incident("web-1", entered=entered, phase=phase, **given)
-
-
-def attempt(ago: float, ended: Optional[float] = 1.0, outcome: str = "ok", reason: Optional[str] = None, window: float = 10.0) -> Attempt:
-    """One that began `ago` seconds ago and whose action ended `ended` seconds later."""
-    begun = NOW - ago
-    if ended is None:
-        return Attempt("restart", 1, begun, window)
-    return Attempt("restart", 1, begun, window, begun + ended, outcome, reason)
-
-
-def failing(**more: Any) -> Memory:
-    return Memory(incident=incident(**more))
-
-
-def acting(tried: Attempt, phase: Phase = Phase.ACTING) -> Memory:
-    return Memory(incident=incident(phase, entered=tried.begun, attempt=tried), position=Position(0, 1), streak=1)
 
 
 class Row(NamedTuple):
@@ -376,38 +349,6 @@ def test_what_somebody_else_healed_hours_later_is_no_long_start() -> None:
     assert mended.longest_start == 0.0
     slow = apply(WEB, acting(attempt(302.0)), Decision(Do.OBSERVE, since=NOW - 2.0), facts(WELL), NOW)
     assert slow.longest_start == WEB.retry_every == 300.0
-
-
-PUBLISHED = [
-    (NOTHING, facts(WELL), State.HEALTHY),
-    (NOTHING, facts(FRESH, dead=True), State.UNHEALTHY),
-    (NOTHING, facts(FRESH, never=True), State.UNKNOWN),
-    (NOTHING, facts(FAILED, stopped=True), State.STOPPED),
-    (failing(), facts(FAILED, stopped=True), State.STOPPED),
-    (failing(), facts(FRESH), State.UNHEALTHY),
-    (acting(attempt(3.0)), facts(FRESH), State.UNHEALTHY),
-    (Memory(incident=incident(Phase.OBSERVING)), facts(WELL), State.HEALTHY),
-    (Memory(incident=incident(Phase.OBSERVING)), facts(UNREADY), State.NOT_READY),
-    (failing(cause="readiness_failed"), facts(UNREADY), State.NOT_READY),
-    (failing(cause="readiness_failed"), facts(FAILED), State.UNHEALTHY),
-    (Memory(incident=incident(Phase.ESCALATED)), facts(FRESH), State.UNHEALTHY),
-]
-
-
-@pytest.mark.parametrize("memory,known,state", PUBLISHED)
-def test_what_is_published(memory: Memory, known: Facts, state: State) -> None:
-    """C34 during an incident the reset at a restart is no health."""
-    assert published(memory, known) is state
-
-
-def test_changes_of_state_are_counted_as_they_are_shown() -> None:
-    """Well, not ready and unhealthy differ; degraded is well; the first thing ever shown and the unknown are no change."""
-    memory = NOTHING
-    for at, state in enumerate(
-        [State.HEALTHY, State.DEGRADED, State.UNKNOWN, State.NOT_READY, State.UNHEALTHY, State.STOPPED, State.HEALTHY]
-    ):
-        memory = noticed(memory, state, float(at))
-    assert memory.changes == (3.0, 4.0, 6.0)
 
 
 def test_a_place_beyond_a_shortened_ladder_is_its_end() -> None:

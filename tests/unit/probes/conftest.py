@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -16,6 +18,8 @@ import pytest
 from selfheal._core.model import HttpTarget
 from selfheal._probes.engine import LocalHost
 from selfheal._probes.http import HttpProbe
+
+sys.path.insert(0, os.path.dirname(__file__))  # for the helpers beside these tests
 
 
 class Peer:
