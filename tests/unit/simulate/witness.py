@@ -170,15 +170,11 @@ class _Reporter:
         return max([body.since, *(self.changed.get((id(body), probe.name), 0.0) for probe in probes)])
 
 
-@contextlib.contextmanager
-def watching() -> Iterator[Witness]:
-    """Witness every simulation inside the block."""
-    seen = Witness()
-    told = _Reporter(seen)
+def _on_the_world(seen: Witness, told: _Reporter) -> list[tuple[Any, str, Any]]:
+    """What is done and asked there: owner, name, and what stands in its place."""
     ended, plan, renew, stands = watch.Watch.ended, world.Act.plan, world.Body.renew, world.Act._stands
-    disk = simulation._APPLY["records"]
-    move, reach = world.Move.plan, world.Reach.plan
-    said, crashed, answers = simulation._OPERATE["approve"], simulation._APPLY["crash"], simulation._APPLY["probe"]
+    move, reach, made = world.Move.plan, world.Reach.plan, world.ScriptedDesk.__init__
+    _desk: list[Any] = []
 
     def watched_end(self: watch.Watch, handle: Any) -> None:
         outcome = handle.outcome
@@ -212,6 +208,26 @@ def watching() -> Iterator[Witness]:
         stands(self, *args, **kwargs)
         told.ours.pop()
 
+    def watched_desk(self: world.ScriptedDesk, *args: Any, **kwargs: Any) -> None:
+        _desk[:] = [self]
+        made(self, *args, **kwargs)
+
+    return [
+        (watch.Watch, "ended", watched_end),
+        (world.Act, "plan", watched_plan),
+        (world.Act, "_stands", watched_stand),
+        (world.Body, "renew", watched_renewal),
+        (world.Move, "plan", watched_move),
+        (world.Reach, "plan", watched_reach),
+        (world.ScriptedDesk, "__init__", watched_desk),
+    ]
+
+
+def _on_the_script(seen: Witness, told: _Reporter) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What people do and what changes by itself: in the place of what operates, and of what applies."""
+    disk = simulation._APPLY["records"]
+    said, crashed, answers = simulation._OPERATE["approve"], simulation._APPLY["crash"], simulation._APPLY["probe"]
+
     def watched_approval(self: simulation.Simulation, entry: Any) -> None:
         told.approvals[str(entry.service)] = told.approvals.get(str(entry.service), 0) + 1
         said(self, entry)
@@ -229,24 +245,18 @@ def watching() -> Iterator[Witness]:
         told.changed[id(body), entry.name] = entry.at
         answers(self, entry)
 
-    _desk: list[Any] = []
-    made = world.ScriptedDesk.__init__
+    return {"approve": watched_approval}, {"crash": watched_crash, "probe": watched_change, "records": watched_disk}
 
-    def watched_desk(self: world.ScriptedDesk, *args: Any, **kwargs: Any) -> None:
-        _desk[:] = [self]
-        made(self, *args, **kwargs)
 
+@contextlib.contextmanager
+def watching() -> Iterator[Witness]:
+    """Witness every simulation inside the block."""
+    seen = Witness()
+    told = _Reporter(seen)
+    operated, applied = _on_the_script(seen, told)
     with contextlib.ExitStack() as stack:
-        for owner, name, new in (
-            (watch.Watch, "ended", watched_end),
-            (world.Act, "plan", watched_plan),
-            (world.Act, "_stands", watched_stand),
-            (world.Body, "renew", watched_renewal),
-            (world.Move, "plan", watched_move),
-            (world.Reach, "plan", watched_reach),
-            (world.ScriptedDesk, "__init__", watched_desk),
-        ):
+        for owner, name, new in _on_the_world(seen, told):
             stack.enter_context(mock.patch.object(owner, name, new))
-        stack.enter_context(mock.patch.dict(simulation._OPERATE, approve=watched_approval))
-        stack.enter_context(mock.patch.dict(simulation._APPLY, crash=watched_crash, probe=watched_change, records=watched_disk))
+        stack.enter_context(mock.patch.dict(simulation._OPERATE, operated))
+        stack.enter_context(mock.patch.dict(simulation._APPLY, applied))
         yield seen
