@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from typing import Any, Callable, Dict, List
 
 import lab
@@ -167,6 +168,34 @@ def test_the_canary_stops_the_fleet(fleet: Callable[..., Fleet]) -> None:
     made.ok("install")
     for host in (canary, other):
         assert "active" == host.show("selfheal-watchdog", "ActiveState")["ActiveState"]
+
+
+@pytest.mark.long(90)
+def test_reporting(fleet: Callable[..., Fleet], pyz: str, tmp_path: pathlib.Path) -> None:
+    """One report of a fleet: what was healed, a host that cannot be reached and why, and one that tells another story than before."""
+    made = watched(fleet, pyz)
+    away, healed = made.hosts.values()
+    made.variables.update(selfheal_mirror=str(tmp_path / "fleet"), selfheal_report=str(tmp_path / "report"))
+    healed.sh("kill -KILL %s" % web_pid(healed))
+    wait_for(healed, "recover")
+
+    def told() -> Any:
+        return json.loads((tmp_path / "report" / "report.json").read_text())
+
+    made.ok("report")
+    total = told()["total"]
+    assert (2, 0, {"intact": 2}) == (total["hosts"], total["unreached"], total["chains"])
+    assert 1 == total["incidents"] == total["recovered"]
+    assert "one2" in (tmp_path / "report" / "index.html").read_text()
+    away.sh("systemctl stop ssh.socket ssh; pkill -x sshd || true", expect=None)
+    made.play("report")
+    found = {host["host"]: host for host in told()["hosts"]}
+    assert "intact" == found["one1"]["chain"] and "port 22" in found["one1"]["note"] and not found["one2"]["note"]
+    healed.sh("systemctl stop selfheal-watchdog; rm -r /var/lib/selfheal/timeline; systemctl start selfheal-watchdog", within=60)
+    wait_for(healed, "watchdog_start")
+    tampered = made.play("report")
+    assert tampered.code != 0 and "one2 are not what they were" in " ".join(tampered.text.split()), tampered.text[-3000:]
+    assert 1 == told()["total"]["incidents"], "what it said before is kept"
 
 
 @pytest.mark.long(90)
