@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Deque, Dict, Mapping, Optional, Tuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Deque, Dict, Mapping, Optional
 
 from .._actuators.base import Evidence, Timed, Work
 from .._core.errors import RecordError
 from .._core.incident import Incident
-from .._core.model import Service
 from .._host import Host
 from .._proc import Pause
 from .._records.diagnostics import Bundles
 from .job import Job
 from .ports import Records
+from .subject import Subject
 
 if TYPE_CHECKING:
     from .gathering import Report
@@ -64,24 +64,6 @@ class Diagnostics:
         """It wants no turn any more."""
         if diagnosis in self._queue:
             self._queue.remove(diagnosis)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Who failed. failure_time: wall seconds; alive: is its main process still there? ended: what was last seen of it, in words.
-
-    dependency: which one is down, in words. probes: what each last answered.
-    """
-
-    service: Service
-    incident: str
-    failure_time: float
-    alive: bool
-    pid: int
-    ended: str
-    evidence: Evidence
-    dependency: Optional[str] = None
-    probes: Tuple[Mapping[str, Any], ...] = ()
 
 
 class Diagnosis:
@@ -235,4 +217,4 @@ def _pid_of(instance: Optional[str]) -> int:
     return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
 
 
-__all__ = ["AT_ONCE", "DEAD", "Diagnosis", "Diagnostics", "LIVE", "Subject"]
+__all__ = ["AT_ONCE", "DEAD", "Diagnosis", "Diagnostics", "LIVE"]

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Tuple
 
 from .._actuators.released import Errand
-from .._core.model import ContainerResource, ProcessResource, Resource, Service, UnitResource, WatchdogConfig
+from .._core.model import Service, WatchdogConfig
+from .._core.resource import resource_data
 from .._host import Step
 from .._records.files import Owner
 from .._transient import OperatorCommand
@@ -74,25 +75,6 @@ class Errands:
         return (sys.executable, "-I", "-c", _BOOT, library)
 
 
-def resource_data(resource: Resource) -> Dict[str, Any]:
-    """A resource as plain data, for the process that acts on it."""
-    given = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(resource).items()}
-    return {**given, "kind": resource.kind}
-
-
-def resource_from(data: Mapping[str, Any]) -> Resource:
-    """The resource that `resource_data` was given. Raises KeyError, TypeError, ValueError."""
-    given = {key: value for key, value in data.items() if key != "kind"}
-    if data["kind"] == "unit":
-        return UnitResource(**given)
-    if data["kind"] == "container":
-        return ContainerResource(**given)
-    if data["kind"] != "process":
-        raise ValueError("%r is no kind of resource" % (data["kind"],))
-    given["argv"] = tuple(given["argv"])
-    return ProcessResource(**given)
-
-
 def main() -> None:
     """An errand in a bare interpreter: the order comes on standard input, the answer goes to standard output."""
     from .rungs import answer, obey
@@ -106,4 +88,4 @@ def main() -> None:
     os.write(1, (answer(obey(json.loads(b"".join(parts)))) + "\n").encode("ascii"))
 
 
-__all__ = ["Errands", "main", "resource_data", "resource_from"]
+__all__ = ["Errands", "main"]

@@ -24,8 +24,8 @@ from .._proc import Pause
 from .._spawn import Run
 from .._transient import OperatorCommand, systemd_runs
 from . import snapshot
-from .diagnostics import Subject
 from .network import on_this_host
+from .subject import Subject
 
 LINES = 200
 """Lines of the service's log, and of the kernel's, that are kept."""

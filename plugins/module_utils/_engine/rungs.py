@@ -12,13 +12,13 @@ from typing import Any, Dict, Mapping, Optional
 from .._core.errors import SelfhealError
 from .._core.model import WatchdogConfig
 from .._core.reasons import Reason
+from .._core.resource import resource_from
 from .._core.times import parse_time
 from .._records.files import Owner
 from .._records.state import StateStore, incident_in
 from .deploy_report import refused
 from .deploy_site import DeploySite, Under
 from .deployer import Deployer, Told
-from .errands import resource_from
 from .targets import Refused
 
 WAIT = 30.0

@@ -25,9 +25,10 @@ from selfheal._core import contract
 from selfheal._core.cause import Cause, Probable
 from selfheal._core.errors import RecordError
 from selfheal._engine import diagnostics, gathering, snapshot
-from selfheal._engine.diagnostics import AT_ONCE, Diagnosis, Diagnostics, Subject
+from selfheal._engine.diagnostics import AT_ONCE, Diagnosis, Diagnostics
 from selfheal._engine.gathering import Gathering, Report
 from selfheal._engine.job import Job
+from selfheal._engine.subject import Subject
 from selfheal._engine.surroundings import Wiring
 from selfheal._engine.world import GOOD, VirtualStep
 from selfheal._probes.engine import LocalHost
