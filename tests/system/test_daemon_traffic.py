@@ -114,3 +114,18 @@ def test_an_agent_port_of_a_contract_that_is_gone_is_closed(bed: Any) -> None:
     daemon.send_signal(1)
     bed.until(lambda: ask(second) == "up ready\n", 10, "the second port answers")
     assert "" == ask(first)
+
+
+def test_traffic_that_a_removed_contract_leaves_away_is_told(bed: Any, proxy: Double) -> None:
+    """Whoever takes the contract of a failing service away is told that nobody gives its traffic back; the traffic is not touched."""
+    options = {"socket": proxy.path, "backend": "web", "primary": "a", "backup": "b", "state_file": str(bed.folder / "states")}
+    bed.contracts(suspected(bed, {"haproxy": options}), bed.service("other"))
+    daemon = bed.watch()
+    bed.healthy("web", "other")
+    (bed.home("web") / "bad").touch()
+    bed.until(lambda: proxy.servers["a"] == "MAINT", 15, "a is out of the traffic")
+    bed.contracts(bed.service("other"))
+    daemon.send_signal(1)
+    note = bed.event("note")
+    assert ("web", "fallback_removed") == (note["service"], note["data"]["reason"])
+    assert "haproxy" in note["data"]["text"] and "MAINT" == proxy.servers["a"]

@@ -93,6 +93,7 @@ class Reason(str, enum.Enum):
     NO_BACKUP = "no_backup"
     FORCED = "forced"
     TRAFFIC_RETURNED = "traffic_returned"
+    FALLBACK_REMOVED = "fallback_removed"
 
     # What a probe found.
     TIMEOUT = "timeout"

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .._core.errors import ContractError, RecordError, SelfhealError
 from .._core.model import Service, WatchdogConfig
+from .._core.reasons import Reason
 from .._engine.healer import Healer
 from .._engine.local import Site, share
 from .._engine.ports import Records
@@ -243,6 +244,8 @@ class Watchdog:
             if healer is not None and healer.acting:
                 continue
             del self._waiting[name]
+            if healer is not None and (service is None or service.fallback != healer.service.fallback):
+                self._left_away(healer)
             self.rounds.leave(name)
             if service is not None:
                 self._begin(service)
@@ -250,6 +253,15 @@ class Watchdog:
                 self._site.forget(name)
                 self.board.forget(name)
             self._changed = True
+
+    def _left_away(self, healer: Healer) -> None:
+        """A service's own fallback goes out of force. Whether its traffic may come back is for who changed the contract to say."""
+        fallback = healer.service.fallback
+        if fallback is None or healer.memory.traffic == "primary":
+            return
+        text = "its traffic is away by the fallback %s, which is in no contract any more: nobody here gives it back" % fallback.kind
+        self.ledger.record("note", healer.name, data={"reason": Reason.FALLBACK_REMOVED.value, "text": text})
+        self.log.say("%s: %s" % (healer.name, text), WARNING)
 
     def _begin(self, service: Service) -> None:
         """Watch a service; one whose kind of resource nothing here can act on is refused by name, and the others go on."""
