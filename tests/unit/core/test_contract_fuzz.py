@@ -59,7 +59,7 @@ def put(document: object, path: tuple, value: object) -> object:
     return changed
 
 
-def refused_or_read(parse: object, *arguments: object) -> None:
+def check_refused_or_read(parse: object, *arguments: object) -> None:
     """Anything but a result or a ContractError propagates and fails the test."""
     try:
         parse(*arguments)
@@ -73,32 +73,32 @@ def refused_or_read(parse: object, *arguments: object) -> None:
 @given(JSON)
 def test_any_json_is_refused_or_read(data: object) -> None:
     """Arbitrary nested data never gets past ContractError, at any entrance."""
-    refused_or_read(contract.parse_services, data)
-    refused_or_read(contract.parse_services, [data])
-    refused_or_read(contract.parse_targets, data)
-    refused_or_read(contract.parse_watchdog, data)
-    refused_or_read(scenario.parse_scenario, data, contract.parse_services([SOUND]))
+    check_refused_or_read(contract.parse_services, data)
+    check_refused_or_read(contract.parse_services, [data])
+    check_refused_or_read(contract.parse_targets, data)
+    check_refused_or_read(contract.parse_watchdog, data)
+    check_refused_or_read(scenario.parse_scenario, data, contract.parse_services([SOUND]))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(places(SOUND)), JSON)
 def test_any_value_at_any_place_is_refused_or_read(path: tuple, value: object) -> None:
     """A sound contract with one thing replaced by anything is refused or read."""
-    refused_or_read(contract.parse_services, [put(SOUND, path, value)])
+    check_refused_or_read(contract.parse_services, [put(SOUND, path, value)])
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(places(SCRIPT)), JSON)
 def test_any_value_in_a_script_is_refused_or_read(path: tuple, value: object) -> None:
     """The same for a scenario."""
-    refused_or_read(scenario.parse_scenario, {"until": 9, "script": put(SCRIPT, path, value)}, contract.parse_services([SOUND]))
+    check_refused_or_read(scenario.parse_scenario, {"until": 9, "script": put(SCRIPT, path, value)}, contract.parse_services([SOUND]))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200) | JSON.map(json.dumps))
 def test_any_text_is_refused_or_decoded(source: object) -> None:
     """Bytes and text of any kind are decoded or refused."""
-    refused_or_read(contract.load_json, source, "contracts.json")
+    check_refused_or_read(contract.load_json, source, "contracts.json")
 
 
 def test_sound_data_survives_a_trip_through_json() -> None:

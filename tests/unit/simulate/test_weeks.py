@@ -36,7 +36,7 @@ def play(week: Week) -> Tuple[Tuple[model.Service, ...], Dict[str, Any], Witness
         return services, simulate(services, scenario), seen
 
 
-def judge(week: Week, seed: int) -> None:
+def check_laws(week: Week, seed: int) -> None:
     services, result, seen = play(week)
     events = result["events"]
     broken: List[str] = []
@@ -63,13 +63,13 @@ def _broken(name: str, law: Any, *given: Any) -> List[str]:
 def test_the_laws_hold_whatever_happens(kind: Kind, first: int) -> None:
     """C05 C18 C35 C36 C37 C45 C53 random faults, operators and crashes: one action at a time, proof, holds, budgets, peers, one page."""
     for seed in range(FIRST + first, FIRST + first + BLOCK):
-        judge(weeks.week(seed, kind), seed)
+        check_laws(weeks.week(seed, kind), seed)
 
 
 @pytest.mark.parametrize("seed", range(TIMES))
 def test_the_laws_hold_over_a_whole_week(seed: int) -> None:
     """C03 C19 seven days of up to six services, with hundreds of faults: nothing wears out, and nothing is forgotten."""
-    judge(weeks.week(FIRST + seed, WHOLE), FIRST + seed)
+    check_laws(weeks.week(FIRST + seed, WHOLE), FIRST + seed)
 
 
 # -- what is none of a service's business changes nothing for it
