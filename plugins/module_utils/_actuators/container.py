@@ -250,6 +250,8 @@ class ContainerActuator(Actuator):
             self.engine.ours.discard(identity)
         if isinstance(after, Outcome):
             return _not_asked(after)
+        # A start of ours has the engine count its policy's restarts from the beginning.
+        self._restarts = (str(after["Id"]), int(after.get("RestartCount") or 0))
         return self._proven(verb, before, after)
 
     def _proven(self, verb: str, before: Told, after: Told) -> Outcome:

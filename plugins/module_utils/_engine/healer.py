@@ -198,6 +198,8 @@ class Healer(Standing):
                 told = self.diagnosis.told(now)
                 if told is not None:
                     decision = Decision(Do.WAIT, detail="a person is told as soon as the probable cause is known", until=told)
+            if decision.do is Do.RECOVER and decision.since is not None:
+                decision = self._in_doubt(decision.since + self.service.recovered_after, now) or decision
             if decision.do is Do.WAIT or known_block(decision, self.memory):
                 break
             if decision.do is Do.RECOVER and self._desk.take(self.name, "closing the incident of") is not None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Dict, Optional
 
 from .._actuators.base import Actuator, Evidence, Instance, Presence, State
+from .._core.decide import Decision, Do
 from .._core.health import ProbeHealth
 from .._core.memory import NOTHING, Memory
 from .._host import Handle, Host
@@ -44,6 +45,7 @@ class Standing(abc.ABC):
         self._revived_since: Optional[float] = None
         self._relook_at = math.inf
         self._looked_at = -math.inf
+        self._look_began = self._looked_from = -math.inf
         self._until = -math.inf
         self._restored: Optional[Dict[str, ProbeHealth]] = None
 
@@ -76,6 +78,7 @@ class Standing(abc.ABC):
 
     def _look(self) -> None:
         self._relook_at = math.inf
+        self._look_began = self._host.monotonic()
         self._job = Job(self._host, self._actuator.look(), self, self._seen, broken_look)
         self._job.begin()
 
@@ -86,6 +89,7 @@ class Standing(abc.ABC):
             self._dead_since = None  # that end was wanted; what fails now failed after it
         self.presence = presence
         self._looked_at = now
+        self._looked_from = self._look_began
         self.nudge()
         if presence.again is not None:
             self._relook_at = now + presence.again
@@ -110,6 +114,22 @@ class Standing(abc.ABC):
             self._dead_since = min(at for at in (self._dead_since, failing, now) if at is not None)
         self.watch.suspend()
         self.watch.reset()
+
+    def _in_doubt(self, proven_at: float, now: float) -> Optional[Decision]:
+        """What to wait for before health that was unbroken until `proven_at` is called recovery; None once a look begun since says nothing
+        against it. A death may have been heard, and what came of it not yet known; answers of one life prove nothing of the next.
+        """
+        if self._job is None and self._looked_from < proven_at:
+            self._look()
+            return Decision(
+                Do.WAIT, detail="healthy; looking once more before it is called recovered", until=now if self._job is None else None
+            )
+        if self._job is not None:
+            return Decision(Do.WAIT, detail="healthy when last asked; looking at what stands there")
+        if self.presence.pending or self.presence.state in (State.STARTING, State.STOPPING):
+            self._relook_at = min(self._relook_at, now + RELOOK)
+            return Decision(Do.WAIT, detail="its own stop or start is not over")
+        return None
 
     def _found(self, instance: Instance, now: float) -> None:
         """It runs: an instance we know, or a new one whose health begins afresh."""
