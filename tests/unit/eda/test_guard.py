@@ -51,6 +51,11 @@ def test_a_sound_alert_goes_on_with_what_a_runbook_needs(guard: dict[str, Any]) 
         "fingerprint": "5ef77f1f8a3ecb8d",
         "starts_at": "2026-11-21T20:49:18Z",
         "labels": {"alertname": "SelfhealServiceDown", "host": "web1", "service": "web"},
+        "heal": {
+            "hosts": ["web1"],
+            "names": ["web"],
+            "alert": {"fingerprint": "5ef77f1f8a3ecb8d", "starts_at": "2026-11-21T20:49:18Z", "alertname": "SelfhealServiceDown"},
+        },
         "meta": {"uuid": "u-1", "received_at": "2026-11-21T20:50:00Z"},
     }
 
@@ -157,3 +162,88 @@ def test_a_record_that_cannot_be_written_ends_no_rulebook(
     assert "could not be recorded" in caplog.text
     began = datetime.datetime.now(datetime.timezone.utc).isoformat()
     assert guard["main"](alert(startsAt=began), hosts=["web1"])["status"] == "firing"
+
+
+def test_one_service_has_one_run_at_a_time(guard: dict[str, Any]) -> None:
+    """C45 Another alert about the same service waits for its next notification; other services and hosts do not."""
+    options = {"hosts": ["web1", "web2"], "throttle": 300}
+    assert guard["judge"](alert(), options, NOW)["status"] == "firing"
+    with pytest.raises(guard["Dropped"], match="an alert about web1/web was handed on 299 s ago") as dropped:
+        guard["judge"](alert(fingerprint="other"), options, NOW + 299)
+    assert dropped.value.reason == "throttled"
+    assert guard["judge"](alert(labels={"service": "db"}, fingerprint="db"), options, NOW + 299)["status"] == "firing"
+    assert guard["judge"](alert(labels={"host": "web2"}, fingerprint="w2"), options, NOW + 299)["status"] == "firing"
+    assert guard["judge"](alert(fingerprint="other"), options, NOW + 300)["status"] == "firing"
+
+
+def test_what_was_handed_on_outlives_a_restart(collection: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """C44 A rulebook that is started again, also after a kill, does not begin anew what it has begun; after its time it does."""
+    path = str(collection / "extensions/eda/plugins/event_filter/guard.py")
+    options = {"hosts": ["web1"], "memory": str(tmp_path / "handed.json")}
+    first, second, third = (runpy.run_path(path) for _again in range(3))
+    assert first["judge"](alert(), options, NOW)["status"] == "firing"
+    with pytest.raises(second["Dropped"], match="handed on 599 s ago") as dropped:
+        second["judge"](alert(), options, NOW + 599)
+    assert dropped.value.reason == "duplicate"
+    assert third["judge"](alert(), options, NOW + 600)["status"] == "firing"
+    assert [each.name for each in tmp_path.iterdir()] == ["handed.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"handed": 7}', '{"handed": {"a": "b"}}'])
+def test_a_memory_that_cannot_be_read_keeps_nothing_from_being_healed(guard: dict[str, Any], tmp_path: pathlib.Path, content: str) -> None:
+    """A heal too many is confirmed on the host; one too few is an outage."""
+    path = tmp_path / "handed.json"
+    path.write_text(content)
+    assert judge(guard, alert(), memory=str(path))["status"] == "firing"
+    assert len(json.loads(path.read_text())["handed"]) >= 2
+
+
+def test_a_memory_that_cannot_be_written_keeps_nothing_from_being_healed(
+    guard: dict[str, Any], tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said in the log, and what this rulebook knows itself still counts."""
+    options = {"memory": str(tmp_path / "nowhere" / "handed.json")}
+    assert judge(guard, alert(), **options)["status"] == "firing"
+    assert "cannot be kept" in caplog.text
+    assert judge(guard, alert(), **options) == "duplicate"
+
+
+def test_a_clock_that_was_put_back_stops_no_heal(guard: dict[str, Any], tmp_path: pathlib.Path) -> None:
+    """A time in the future would make every alert a duplicate for hours."""
+    options = {"hosts": ["web1"]}
+    assert guard["judge"](alert(), options, NOW + 120)["status"] == "firing"
+    assert guard["judge"](alert(), options, NOW)["status"] == "firing"
+
+
+def test_settings_are_read_from_a_file_and_anew_when_it_changes(
+    guard: dict[str, Any], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is taken out of the inventory is no longer acted on, without a restart; without the file nothing is."""
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    path = tmp_path / "guard.json"
+    monkeypatch.setenv("SELFHEAL_GUARD", str(path))
+    assert guard["main"](alert(startsAt=began)) == []
+    path.write_text(json.dumps({"hosts": {"web1": ["web"]}}))
+    assert guard["main"](alert(startsAt=began), alerts=["Other"]) == []
+    assert guard["main"](alert(startsAt=began))["labels"]["host"] == "web1"
+    new = tmp_path / "new"
+    new.write_text(json.dumps({"hosts": {"web2": ["web"]}}))
+    new.replace(path)
+    assert guard["main"](alert(startsAt=began, fingerprint="b")) == []
+    assert guard["main"](alert(startsAt=began, fingerprint="c", labels={"host": "web2"}))["labels"]["host"] == "web2"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"hosts": "all"}', '{"hosts": null}'])
+def test_settings_without_hosts_let_nothing_through(guard: dict[str, Any], tmp_path: pathlib.Path, content: str, caplog: Any) -> None:
+    """An empty selection is not everything."""
+    path = tmp_path / "guard.json"
+    path.write_text(content)
+    assert guard["main"](alert(), settings=str(path)) == []
+    assert "no_settings" in caplog.text
+
+
+def test_what_the_guard_itself_cannot_bear_is_dropped(guard: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """An error in it fails no other alert of the same notification."""
+    began = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    assert guard["main"](alert(startsAt=began), hosts=["web1"], max_age="soon") == []
+    assert "internal_error" in caplog.text

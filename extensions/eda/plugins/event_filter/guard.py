@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
+import os
 import pathlib
 import re
 import sys
@@ -27,14 +29,21 @@ description:
     nothing in it but what a runbook needs. Annotations and other free text never go on.
   - Whatever could make a runbook act on the wrong host, or run text of the alert as a template, is dropped with its reason, which is
     logged and, with O(timeline), recorded.
-  - An alert that was handed on is not handed on again for O(repeat_after), so that several senders of one alert make one run.
+  - An alert that was handed on is not handed on again for O(repeat_after), so that several senders of one alert make one run. With
+    O(memory) that outlives a restart of the rulebook.
 options:
+  settings:
+    description:
+      - A file of JSON with the options below. It is read anew when it has changed. What is given beside it here counts more.
+      - ansible-rulebook fills no variables into the options of a filter, so this is how a rulebook that is shipped gets them.
+      - The default is what the environment names as E(SELFHEAL_GUARD), and without that V(/etc/selfheal/guard.json), unless O(hosts) is
+        given here. Without that file nothing is let through.
+    type: path
   hosts:
     description:
       - The hosts that may be acted on, by the names they have in the inventory, or a mapping of those names to the services of each.
-      - An empty list lets nothing through.
+      - An empty list lets nothing through. Needed, here or in O(settings).
     type: raw
-    required: true
   services:
     description: The services that may be acted on, where O(hosts) is a list. By default any whose name is one.
     type: list
@@ -59,6 +68,13 @@ options:
     description: For so many seconds an alert (fingerprint and beginning) is handed on once.
     type: float
     default: 600
+  throttle:
+    description: For so many seconds one alert is handed on for each host and service. Another one about it is sent again by Alertmanager.
+    type: float
+    default: 0
+  memory:
+    description: A file that remembers what was handed on. Without one a rulebook that is started again knows nothing of before.
+    type: path
   timeline:
     description: The directory of a timeline in which what was dropped is recorded, as C(alert_dropped). By default it is logged only.
     type: str
@@ -77,13 +93,15 @@ EXAMPLES = r"""
     - eda.builtin.event_splitter:
         splitter_key: payload.alerts
     - faultline.selfheal.guard:
-        hosts: [web1, web2]
-        timeline: /var/lib/selfheal/timeline
+        hosts: {web1: [web, worker], web2: [web]}
+        memory: /var/lib/selfheal-alerts/handed.json
+        timeline: /var/lib/selfheal-alerts/timeline
     - eda.builtin.insert_hosts_to_meta:
         host_path: labels.host
 """
 
 LOG = logging.getLogger(__name__)
+SETTINGS = "/etc/selfheal/guard.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}", re.ASCII)
 SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,128}", re.ASCII)
@@ -93,10 +111,13 @@ GROUPS = frozenset(("all", "ungrouped"))
 DEEPEST = 20
 LARGEST = 10_000
 AHEAD = 300.0
-REMEMBERED = 10_000
-"""Times of alerts handed on, and of what was said already; module state, as long as the rulebook runs."""
-_handed: dict[tuple[str, ...], float] = {}
+REMEMBERED = 2_000
+"""Times of alerts handed on, by words about them (wall clock, since a file may keep them), and of what was said already."""
+_handed: dict[str, float] = {}
 _said: dict[tuple[str, ...], float] = {}
+"""The file that _handed was read from, and what is in the settings' file that was read at a time of its own."""
+_recalled: list[str] = []
+_read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
 
 
 class Dropped(Exception):
@@ -111,10 +132,15 @@ def main(event: dict[str, Any], **options: Any) -> dict[str, Any] | list[Any]:
     """The event to act on, or an empty list for one that is dropped."""
     now = time.time()
     try:
+        options = _settings(options)
         return judge(event, options, now)
     except Dropped as dropped:
         _tell(event, dropped, options, now)
-        return []
+    except Exception as error:
+        # A filter that raises fails the whole notification, and Alertmanager would send it again for ever with all the others in it.
+        LOG.exception("an alert could not be judged")
+        _tell(event, Dropped("internal_error", "%.200r" % (error,)), options, now)
+    return []
 
 
 def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -140,16 +166,39 @@ def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
     fingerprint = event.get("fingerprint")
     if not isinstance(fingerprint, str) or FINGERPRINT.fullmatch(fingerprint) is None:
         raise Dropped("malformed", "its fingerprint is %.60r" % (fingerprint,))
-    _once((fingerprint, str(event["startsAt"])), float(options.get("repeat_after", 600)), now)
+    _once("%s %.6f" % (fingerprint, began), "%s/%s" % (host, service), options, now)
+    starts_at = datetime.datetime.fromtimestamp(began, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     # A new mapping: event_splitter lets the alerts of one notification share theirs, and the last one's host would win.
     meta = event.get("meta")
     return {
         "status": "firing",
         "fingerprint": fingerprint,
-        "starts_at": datetime.datetime.fromtimestamp(began, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "starts_at": starts_at,
         "labels": {"alertname": alert, "host": host, "service": service},
+        # In lists and mappings: a template of a rulebook that gives a text makes a number of one that looks like a number (12e4, 007).
+        "heal": {"hosts": [host], "names": [service], "alert": {"fingerprint": fingerprint, "starts_at": starts_at, "alertname": alert}},
         "meta": {key: meta[key] for key in ("uuid", "received_at", "source") if key in meta} if isinstance(meta, dict) else {},
     }
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with what the settings' file says beside them. Raises Dropped."""
+    given = {key: value for key, value in options.items() if key != "settings"}
+    if options.get("settings") is None and "hosts" in given:
+        return given
+    path = str(options.get("settings") or os.environ.get("SELFHEAL_GUARD") or SETTINGS)
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if path not in _read or _read[path][0] != stamp:
+                found = json.load(file)
+                if not isinstance(found, dict) or not isinstance(found.get("hosts"), (dict, list)):
+                    raise ValueError("it holds no mapping with hosts")
+                _read[path] = (stamp, found)
+    except (OSError, ValueError) as error:
+        raise Dropped("no_settings", "%s says nothing about which hosts may be acted on: %s" % (path, error)) from None
+    return {**_read[path][1], **given}
 
 
 def _without_templates(event: Any) -> None:
@@ -215,13 +264,55 @@ def _began(event: Mapping[str, Any], max_age: float, now: float) -> float:
     return moment.timestamp()
 
 
-def _once(key: tuple[str, ...], within: float, now: float) -> None:
-    if now - _handed.get(key, -within) < within:
-        raise Dropped("duplicate", "it was handed on %.0f s ago" % (now - _handed[key]))
-    _remember(_handed, key, now)
+def _once(alert: str, place: str, options: Mapping[str, Any], now: float) -> None:
+    """One run for one alert, and for one host and service, within their times. Raises Dropped."""
+    _recall(options)
+    # A clock that was put back makes one run too many, rather than none for hours.
+    for key, within, reason, what in (
+        (alert, float(options.get("repeat_after", 600)), "duplicate", "it"),
+        (place, float(options.get("throttle", 0)), "throttled", "an alert about %s" % place),
+    ):
+        if key in _handed and 0 <= now - _handed[key] < within:
+            raise Dropped(reason, "%s was handed on %.0f s ago" % (what, now - _handed[key]))
+    _remember(_handed, alert, now)
+    _remember(_handed, place, now)
+    _keep(options)
 
 
-def _remember(times: dict[tuple[str, ...], float], key: tuple[str, ...], now: float) -> None:
+def _recall(options: Mapping[str, Any]) -> None:
+    """Take up what an earlier rulebook has handed on."""
+    path = options.get("memory")
+    if not path or str(path) in _recalled:
+        return
+    _recalled.append(str(path))
+    try:
+        with open(str(path), encoding="utf-8") as file:
+            found = json.load(file)
+        _handed.update((str(key), float(at)) for key, at in found["handed"].items())
+    except FileNotFoundError:
+        LOG.info("nothing was handed on before: there is no %s", path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Healing twice is harmless, since the host confirms; not healing is not.
+        LOG.exception("what was handed on before cannot be read from %s, and is forgotten", path)
+
+
+def _keep(options: Mapping[str, Any]) -> None:
+    """Before it is handed on it is on disk, so that a rulebook killed in the middle does not begin again at once."""
+    path = options.get("memory")
+    if not path:
+        return
+    part = "%s.part" % path
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump({"version": 1, "handed": _handed}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, str(path))
+    except OSError:
+        LOG.exception("an alert is handed on, and that cannot be kept in %s", path)
+
+
+def _remember(times: dict[Any, float], key: Any, now: float) -> None:
     times.pop(key, None)
     times[key] = now
     while len(times) > REMEMBERED:
@@ -234,11 +325,11 @@ def _tell(event: Any, dropped: Dropped, options: Mapping[str, Any], now: float) 
     label = labels.get("alertname") if isinstance(labels, dict) else None
     fingerprint = event.get("fingerprint") if isinstance(event, dict) else None
     LOG.warning("alert %.80r dropped: %s: %s", label, dropped.reason, dropped)
-    key = (dropped.reason, "%.128s" % fingerprint, "%.128s" % label)
+    key = (dropped.reason, "%.128s" % (fingerprint,), "%.128s" % (label,))
     if not options.get("timeline") or now - _said.get(key, -600.0) < 600.0:
         return
     _remember(_said, key, now)
-    data = {"reason": dropped.reason, "detail": str(dropped), "alert": "%.200s" % label, "fingerprint": "%.128s" % fingerprint}
+    data = {"reason": dropped.reason, "detail": str(dropped), "alert": "%.200s" % (label,), "fingerprint": "%.128s" % (fingerprint,)}
     try:
         _timeline()(str(options["timeline"]), str(options.get("recorded_as", "controller"))).append(
             "alert_dropped", source="runbook", data=data

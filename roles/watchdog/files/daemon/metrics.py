@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
+from .._core.contract import MODES
 from .._core.health import State
 from .._engine import explain
 from .._version import VERSION
@@ -33,6 +34,7 @@ METRICS = {
         Metric("selfheal_probe_duration_seconds", "gauge", "How long the last run of a probe took."),
         Metric("selfheal_probes_total", "counter", "Probe runs by result: ok, bad, unknown (could not run)."),
         Metric("selfheal_service_state", "gauge", "1 for the state a service is in, 0 for the others."),
+        Metric("selfheal_service_mode", "gauge", "1 for the mode a service is in, within the host's ceiling, 0 for the others."),
         Metric("selfheal_service_rung", "gauge", "1 for the rung of the ladder an open incident is on, 0 for the others."),
         Metric("selfheal_actions_total", "counter", "Actions by rung, reason and outcome of the action itself; begun: a first start."),
         Metric("selfheal_blocked_total", "counter", "Times an action was forbidden, once per change of reason."),
@@ -105,6 +107,8 @@ def _services(board: Board) -> Iterable[Sample]:
         present = str(healer.state)
         for state in State:
             yield "selfheal_service_state", of + (("state", state.value),), float(state.value == present)
+        for mode in MODES:
+            yield "selfheal_service_mode", of + (("mode", mode),), float(mode == healer.service.mode)
         rung = explain.rung(healer)
         for each in healer.service.ladder:
             yield "selfheal_service_rung", of + (("rung", each.rung),), float(each.rung == rung)
