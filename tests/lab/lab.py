@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real hosts: containers with systemd as PID 1, Debian 12 and 13. Everything here waits for a bounded time only.
 
-`python lab.py up [NUMBER] | down | images | ready | rest`. Images are made from the packages of this machine's own mirror, and made anew
-when the recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when nothing
-runs on it. `ready` has all that tests need, says "started" if that took an engine, and ends with 77 where it cannot be had; `rest
-started` undoes it.
+`python lab.py up [NUMBER] | down | images | ready | engine | rest`. Images are made from the packages of this machine's own mirror, and
+made anew when the recipe changes. Hosts bear the label `selfheal.lab`. Where no Docker Engine runs one is started; `down` stops it when
+nothing runs on it. `ready` has all that tests need, `engine` only Docker Engine and a static busybox; both say "started" if that took an
+engine, and end with 77 where it cannot be had; `rest started` undoes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import uuid
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from engine import PID_FILE, Impossible, Unavailable, engine_answers, install, run, start_engine, start_time, stop_engine
 
@@ -43,6 +43,8 @@ RUN ls /etc/systemd/system/*.wants > /tmp/before; apt-get -q update && \
     apt-get clean && rm -rf /var/lib/apt/lists/* && : > /etc/machine-id && \
     for unit in $(ls /etc/systemd/system/*.wants | grep -vxFf /tmp/before); do systemctl --quiet disable "$unit"; done
 """
+AS_HOST = """--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
+    --cgroupns=private --stop-signal SIGRTMIN+3 --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec"""
 LOCK = PID_FILE.with_name("selfheal-lab-images.lock")
 INOTIFY_BEFORE = PID_FILE.with_name("selfheal-lab-inotify")
 INOTIFY = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
@@ -207,45 +209,19 @@ class Host:
         run("docker", "rm", "-f", "-v", self.name, check=False, within=60)
 
 
-def start_host(distribution: str, name: Optional[str] = None, docker: bool = False, packages: Tuple[str, ...] = ()) -> Host:
+def start_host(
+    distribution: str, name: Optional[str] = None, docker: bool = False, packages: Tuple[str, ...] = (), volumes: Tuple[str, ...] = ()
+) -> Host:
     """A fresh host, up and running. `docker`: with an engine of its own inside; `packages`: with more of the distribution's, which do
-    not run.
+    not run; `volumes`: folders on a file system of their own, as an engine wants for its data.
 
     Raises Unavailable with what systemd said if it does not come up.
     """
     tag = image(distribution, docker, packages)
     host = Host(name or "selfheal-lab-%s-%s" % (distribution, uuid.uuid4().hex[:8]), distribution)
-    extra = ["-v", "/var/lib/docker"] if docker else []
-    run(
-        "docker",
-        "run",
-        "-d",
-        "--name",
-        host.name,
-        "--hostname",
-        host.name,
-        "--label",
-        "%s=%s" % (LABEL, KEPT if name else _owner()),
-        "--cap-add",
-        "SYS_ADMIN",
-        "--cap-add",
-        "NET_ADMIN",
-        "--security-opt",
-        "seccomp=unconfined",
-        "--security-opt",
-        "apparmor=unconfined",
-        "--cgroupns=private",
-        "--stop-signal",
-        "SIGRTMIN+3",
-        "--tmpfs",
-        "/run",
-        "--tmpfs",
-        "/run/lock",
-        "--tmpfs",
-        "/tmp:exec",
-        *extra,
-        tag,
-    )
+    extra = [word for folder in (*(("/var/lib/docker",) if docker else ()), *volumes) for word in ("-v", folder)]
+    label = "%s=%s" % (LABEL, KEPT if name else _owner())
+    run("docker", "run", "-d", "--name", host.name, "--hostname", host.name, "--label", label, *AS_HOST.split(), *extra, tag)
     try:
         _booted(host)
     except Unavailable:
@@ -312,7 +288,7 @@ def remove_all(prefix: str = "") -> int:
 
 def main(argv: List[str]) -> int:
     verb = argv[0] if argv else ""
-    verbs = {"up": _up, "down": _down, "images": _images, "ready": _ready, "rest": _rest}
+    verbs = {"up": _up, "down": _down, "images": _images, "ready": _ready, "engine": _engine, "rest": _rest}
     if verb not in verbs:
         sys.stderr.write("usage: lab.py %s\n" % " | ".join(verbs))
         return 2
@@ -349,24 +325,37 @@ def _down(rest: List[str]) -> int:
     return 0
 
 
-def _ready(rest: List[str]) -> int:
+def _prepared(prepare: Callable[[], None]) -> int:
+    """Have an engine and whatever `prepare` gets; says whether the engine had to be started, and leaves none that nobody needs."""
     started = start_engine()
     try:
-        sweep()
-        if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
-            install("openssh-client")
-        for distribution in SUITES:
-            image(distribution)
+        prepare()
     except Unavailable:
         if started:
             stop_engine()
         raise
+    sys.stdout.write("started\n" if started else "")
+    return 0
+
+
+def _ready(rest: List[str]) -> int:
+    return _prepared(_all)
+
+
+def _all() -> None:
+    sweep()
+    if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+        install("openssh-client")
+    for distribution in SUITES:
+        image(distribution)
     try:
         allow_many()
     except Unavailable as reason:
         sys.stderr.write("lab: %s; fewer hosts run at once\n" % reason)
-    sys.stdout.write("started\n" if started else "")
-    return 0
+
+
+def _engine(rest: List[str]) -> int:
+    return _prepared(lambda: None if shutil.which("busybox") else install("busybox-static"))
 
 
 def _rest(rest: List[str]) -> int:
