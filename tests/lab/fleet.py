@@ -36,16 +36,19 @@ class Fleet:
         self.variables: Dict[str, Any] = {}
         self.of: Dict[str, Dict[str, Any]] = {}
         """Variables of single hosts."""
+        self.groups: Dict[str, List[str]] = {}
+        """Names of hosts in groups of their own."""
         # The path of a socket has at most 108 characters.
         self.sockets = tempfile.mkdtemp(prefix="selfheal-ssh-")
 
     def start(self, distributions: Sequence[str]) -> None:
-        """Start a host of each of these, in this order, and let Ansible in."""
+        """Start a host of each of these, in this order, and let Ansible in. debian12+haproxy: with a package more."""
         self.folder.mkdir(parents=True)
         key = self.folder / "key"
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
         for number, distribution in enumerate(distributions, 1):
-            host = lab.start_host(distribution)
+            name, _plus, package = distribution.partition("+")
+            host = lab.start_host(name, packages=(package,) if package else ())
             self.hosts["one%d" % number] = host
             host.write("/root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(), "0600")
 
@@ -60,9 +63,10 @@ class Fleet:
             "ansible_python_interpreter": "/usr/bin/python3",
             "ansible_ssh_pipelining": True,
         }
+        groups = {group: {"hosts": dict.fromkeys(names, {})} for group, names in self.groups.items()}
         path = self.folder / "inventory.json"
         # Every file of YAML may be one of JSON.
-        path.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**common, **self.variables}}}))
+        path.write_text(json.dumps({"all": {"hosts": hosts, "vars": {**common, **self.variables}, "children": groups}}))
         renamed = path.with_suffix(".yml")
         path.replace(renamed)
         return str(renamed)
