@@ -101,6 +101,34 @@ _install_collection() {
     printf '%s' "$wanted" >"$COLLECTIONS/.complete"
 }
 
+# awx_collection: the collection awx.awx, which no index has by itself, out of the last Python package that carries it. Nothing of it is shipped.
+awx_collection() {
+    locked _awx_collection
+    export SELFHEAL_AWX_COLLECTIONS="$VENVS/awx"
+}
+
+_awx_collection() {
+    local where="$VENVS/awx" wheel=ansible==13.8.0
+    if [ "$(cat "$where/.complete" 2>/dev/null)" = "$wheel" ]; then return 0; fi
+    rm -rf "$where"
+    mkdir -p "$where/download"
+    say "awx.awx out of $wheel"
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$VENVS/demo/bin/python" -m pip download --quiet --no-input --no-deps --python-version 3.12 --only-binary :all: \
+        --dest "$where/download" "$wheel" || die "pip could not download $wheel; is a package index reachable? (pip config list, PIP_INDEX_URL)"
+    "$VENVS/demo/bin/python" - "$where" <<'PYTHON'
+import pathlib
+import sys
+import zipfile
+
+where = pathlib.Path(sys.argv[1])
+(wheel,) = (where / "download").glob("*.whl")
+with zipfile.ZipFile(wheel) as archive:
+    archive.extractall(where, [name for name in archive.namelist() if name.startswith("ansible_collections/awx/awx/")])
+PYTHON
+    rm -rf "$where/download"
+    printf '%s' "$wheel" >"$where/.complete"
+}
+
 # twice NAME PYTEST ARGUMENTS: tests with real processes and real seconds, on a machine that may be small and busy. What failed is asked once
 # more, alone; what fails then has failed. Both runs are shown. More than a handful of failures are no accident and are not asked again.
 twice() {

@@ -13,7 +13,9 @@ if [ "${#scenarios[@]}" -eq 0 ]; then
 fi
 install_collection
 venv molecule
+awx_collection
 ansible_environment molecule
+export ANSIBLE_COLLECTIONS_PATH="$COLLECTIONS:$SELFHEAL_AWX_COLLECTIONS"
 # Molecule brings settings and an interpreter of its own for the hosts.
 unset ANSIBLE_CONFIG ANSIBLE_PYTHON_INTERPRETER
 lab_engine

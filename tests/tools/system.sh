@@ -8,6 +8,7 @@
 
 install_collection
 venv test
+awx_collection
 ansible_environment test
 cd "$ROOT"
 export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
