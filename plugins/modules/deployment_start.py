@@ -77,14 +77,43 @@ options:
             default: 300
       image:
         description:
-          - A container of an image. C(reference) is an image that the engine has; it is not pulled. C(container) is the container's name.
-            C(definition) is what the container is made of besides, in the words of the engine's C(POST /containers/create), such as
-            C(Cmd), C(Env) and C(HostConfig). Where the container exists already, it is changed by that only.
-          - The container is made anew beside the old one, takes its name, and its own health check has to pass. The old one is kept,
-            stopped, until the next deployment. A rollback goes to the image of the release before, by its id.
+          - A container of an image, which is made beside the container before, and has to pass its own health check and every probe that
+            asks it at the host C(container) before it gets any traffic. Then it takes the name.
+          - With O(routes) that name it as C(@container:80@), the new one has a port of this host of its own, and the routes lead there.
+            With a network alias in the O(source.image.definition) it gets the alias. Both run until the new one is proven. The old
+            one has O(source.image.drain) to finish what it has, and is kept, stopped, until the next deployment.
+          - With a fixed port of the host the old one has to stop before the new one starts. The image is tried on another port first.
+            For the moment between the two give a O(fallback).
+          - A rollback goes to the image of the release before, by its id. C(docs/containers.md) tells it all.
           - A container of that name that no deployment made is C(name_conflict), an image that is missing C(image_missing), and nothing is
             touched.
         type: dict
+        suboptions:
+          reference:
+            description: An image that the engine has. It is not pulled. Its id is journalled, and is what counts from then on.
+            type: str
+            required: true
+          container:
+            description: The container's name.
+            type: str
+            required: true
+          definition:
+            description:
+              - What the container is made of besides, all of it, in the words of the engine's C(POST /containers/create), such as C(Cmd),
+                C(Env), C(HostConfig) and C(NetworkingConfig).
+            type: dict
+            default: {}
+          drain:
+            description:
+              - Seconds that the old container has at most, once the new one has the traffic. It is stopped as soon as nobody is connected
+                to it and nobody has come for two seconds.
+            type: float
+            default: 10
+          beside:
+            description:
+              - V(false) where two of these containers must never run at the same time.
+              - V(true) lets the image be tried before a swap although both would write to the same volume.
+            type: bool
   build:
     description:
       - Commands that are run one after the other in the new tree. No shell reads them.
@@ -278,6 +307,34 @@ EXAMPLES = r"""
       - http:
           url: http://127.0.0.1:8080/ready
 
+- name: A container of an image behind HAProxy; no request is lost
+  faultline.selfheal.deployment_start:
+    root: /srv/www
+    project: web
+    source:
+      image:
+        reference: registry.example/web:2.4
+        container: web
+        definition:
+          Env: [MODE=production]
+          HostConfig:
+            RestartPolicy:
+              Name: unless-stopped
+    routes:
+      - path: /etc/haproxy/conf.d/web.cfg
+        content: |
+          backend web
+              server web @container:80@ check
+        validate: [/usr/sbin/haproxy, -c, -f, /etc/haproxy/haproxy.cfg, -f, /etc/haproxy/conf.d]
+        reload: [/usr/bin/systemctl, reload, haproxy]
+    health:
+      - name: itself
+        http:
+          url: http://container/ready
+      - name: through the balancer
+        http:
+          url: http://127.0.0.1/ready
+
 - name: A release that has migrated its data, so that nothing older than schema 41 may be gone back to
   faultline.selfheal.deployment_start:
     root: /srv/www
@@ -416,7 +473,18 @@ def main() -> None:
         "key_file": {"type": "path", "no_log": False},
         "timeout": {"type": "float", "default": 300},
     }
-    source = {"upload": {"type": "dict", "options": upload}, "git": {"type": "dict", "options": git}, "image": {"type": "dict"}}
+    image = {
+        "reference": {"type": "str", "required": True},
+        "container": {"type": "str", "required": True},
+        "definition": {"type": "dict", "default": {}},
+        "drain": {"type": "float", "default": 10},
+        "beside": {"type": "bool"},
+    }
+    source = {
+        "upload": {"type": "dict", "options": upload},
+        "git": {"type": "dict", "options": git},
+        "image": {"type": "dict", "options": image},
+    }
     build = {
         "argv": {"type": "list", "elements": "str", "required": True},
         "timeout": {"type": "float", "default": 600},

@@ -217,7 +217,7 @@ def create_body(
         for key in ("Domainname", "ExposedPorts"):
             config.pop(key, None)
     config.pop("MacAddress", None)
-    host["Binds"] = list(host.get("Binds") or ()) + _anonymous(old, host)
+    host["Binds"] = list(host.get("Binds") or ()) + anonymous_volumes(old, host)
     if policy is not None:
         host["RestartPolicy"] = {"Name": policy[0], "MaximumRetryCount": policy[1]}
     networks = _networks(old)
@@ -225,7 +225,7 @@ def create_body(
     return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": first}}
 
 
-def _anonymous(old: Told, host: Mapping[str, Any]) -> List[str]:
+def anonymous_volumes(old: Told, host: Mapping[str, Any]) -> List[str]:
     """Volumes that only the engine has named: bound by name, they go over to the new container."""
     bound = {str(bind).split(":")[1] for bind in host.get("Binds") or () if ":" in str(bind)}
     bound |= {str(mount.get("Target")) for mount in host.get("Mounts") or ()}
@@ -281,4 +281,4 @@ def mend(engine: ContainerEngine, name: str, there: Mapping[str, str]) -> Work[O
     return None
 
 
-__all__ = ["Maker", "conflict", "create_body", "mend"]
+__all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "mend"]

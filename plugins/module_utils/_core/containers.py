@@ -27,9 +27,14 @@ OWNER = "selfheal.owner"
 HELPER = "selfheal.helper"
 REPLACES = "selfheal.replaces"
 RELEASE = "selfheal.release"
+DEPLOYMENT = "selfheal.deployment"
+RAN = "selfheal.replaces-running"
 NEW = ".selfheal-new"
 OLD = ".selfheal-old"
-"""What stands beside a container of that name while it is made anew."""
+TRY = ".selfheal-try"
+FAILED = ".selfheal-failed"
+"""What stands beside a container of that name: the next one, the one before, a rehearsal, and one that failed, left for inspection."""
+BESIDE = (NEW, OLD, TRY, FAILED)
 
 
 @dataclass(frozen=True)
@@ -254,7 +259,10 @@ def orphans(
 
 
 __all__ = [
+    "BESIDE",
     "BUDGET_PERIOD",
+    "DEPLOYMENT",
+    "FAILED",
     "FINE",
     "Found",
     "HELPER",
@@ -264,11 +272,13 @@ __all__ = [
     "OWNER",
     "POLICIES",
     "Plan",
+    "RAN",
     "RECREATE",
     "RELEASE",
     "REPLACES",
     "Rules",
     "STATES",
+    "TRY",
     "Want",
     "drifted",
     "orphans",

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
-from . import formats, remedies, targets
+from . import formats, image_request, remedies, targets
 from .deployment import valid_id
 from .model import Fallback
 from .schema import BAD, Given, ListOf, Problems, Record, integer, join, number, printable, show, text
@@ -52,7 +52,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Source:
-    """kind: upload (path), git (repository, ref, token_file, key_file) or image (whatever the containers' part reads)."""
+    """kind: upload (path), git (repository, ref, token_file, key_file) or image."""
 
     kind: str
     path: str = ""
@@ -61,7 +61,7 @@ class Source:
     token_file: Optional[str] = None
     key_file: Optional[str] = None
     timeout: float = 300.0
-    options: Mapping[str, Any] = None  # type: ignore[assignment]
+    image: Optional[image_request.Wanted] = None
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,9 @@ def _source(kind: str) -> Any:
     return make
 
 
-def _any_mapping(value: Any, path: str, problems: Problems) -> Any:
-    return Source("image", options=value) if isinstance(value, dict) else problems.add(path, "expected a mapping, found %s" % show(value))
+def _image(value: Any, path: str, problems: Problems) -> Any:
+    clean = image_request.read(value, path, problems)
+    return BAD if clean is BAD else Source("image", image=clean)
 
 
 _within = number(0.1, 86400)
@@ -178,7 +179,7 @@ _source_record = Record(
             need={"repository": _repository},
             may={"ref": _ref, "token_file": formats.path_name, "key_file": formats.path_name, "timeout": _within},
         ),
-        "image": _any_mapping,
+        "image": _image,
     },
 )
 
@@ -254,6 +255,13 @@ def _floor_agrees(given: Given, written: Given, path: str, problems: Problems) -
         problems.add(join(path, "schema_floor"), "is above schema: this release could not read its own data")
 
 
+def _agrees(given: Given, written: Given, path: str, problems: Problems) -> None:
+    _floor_agrees(given, written, path, problems)
+    source, routes = given.get("source"), given.get("routes", ())
+    if isinstance(source, Source) and source.image is not None:
+        image_request.agree(source.image, [each.content for each in routes], join(join(path, "source"), "image"), problems)
+
+
 _request = Record(
     Request,
     need={"root": formats.path_name, "project": project_name, "id": identifier, "source": _source_record},
@@ -269,7 +277,7 @@ _request = Record(
         "schema": _schema_number,
         "schema_floor": _schema_number,
     },
-    after=_floor_agrees,
+    after=_agrees,
 )
 _place = Record(dict, need={"root": formats.path_name, "project": project_name})
 

@@ -13,7 +13,7 @@ from .._actuators.base import Timed, Work
 from .._actuators.container import ContainerActuator, clock
 from .._actuators.container_engine import ContainerEngine
 from .._actuators.container_state import Told, of
-from .._core.containers import OWNER, Found, Labelled, Want
+from .._core.containers import BESIDE, OWNER, Found, Labelled, Want
 from .._core.reasons import Reason
 from .._host import Outcome
 from .container_notes import Note
@@ -66,11 +66,17 @@ def _listed(told: Mapping[str, Any]) -> Listed:
 
 
 def selected(there: Iterable[Listed], selector: Mapping[str, Optional[str]]) -> List[str]:
-    """Names of the containers that bear every label of `selector` (value None: any); an empty selector selects nothing."""
+    """Names of the containers that bear every label of `selector` (value None: any); an empty selector selects nothing.
+
+    What a deployment keeps beside the container that serves has the same labels, and is not meant.
+    """
     if not selector:
         return []
     return sorted(
-        each.name for each in there if all(key in each.labels and value in (None, each.labels[key]) for key, value in selector.items())
+        each.name
+        for each in there
+        if all(key in each.labels and value in (None, each.labels[key]) for key, value in selector.items())
+        and each.name not in {each.labels.get(OWNER, "") + suffix for suffix in BESIDE}
     )
 
 

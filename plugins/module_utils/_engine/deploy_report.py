@@ -83,6 +83,10 @@ def secrets(options: Mapping[str, Any]) -> Iterator[str]:
     for step in options.get("build") or ():
         environment = step.get("environment") or {}
         yield from (str(value) for name, value in environment.items() if secret_key(str(name)) and len(str(value)) >= SHORTEST_SECRET)
+    definition = ((options.get("source") or {}).get("image") or {}).get("definition") or {}
+    for name, mark, value in (str(each).partition("=") for each in definition.get("Env") or ()):
+        if mark and secret_key(name) and len(value) >= SHORTEST_SECRET:
+            yield value
     for probe in options.get("health") or ():
         headers = (probe.get("http") or {}).get("headers") if isinstance(probe.get("http"), dict) else None
         for name, value in (headers or {}).items() if isinstance(headers, dict) else ():

@@ -108,9 +108,11 @@ class DeploySite:
             if found is None or found.owner != under.owner or under.owner.alive() is not True:
                 raise LeaseHeld("%s; the healer that asked for this does not hold it (any more)." % (found or "Nobody holds %s" % name))
 
-    def lease_names(self, project: Project, actuator: Optional[Actuator], service: Optional[Service]) -> Tuple[str, ...]:
-        """Our own first; then the project's, by both names where its root is reached through a link, and those of what is restarted."""
-        names = ["project:%s" % project.given, "project:%s" % project.path]
+    def lease_names(
+        self, project: Project, actuator: Optional[Actuator], service: Optional[Service], also: Tuple[str, ...] = ()
+    ) -> Tuple[str, ...]:
+        """Our own first; then the project's, by both names where its root is reached through a link, what is restarted, and `also`."""
+        names = ["project:%s" % project.given, "project:%s" % project.path, *also]
         if actuator is not None:
             names.append(actuator.key)
         if service is not None and actuator is not None:

@@ -80,6 +80,7 @@ class Deployer:
         self.journal = Journal(self.project.journals, self._garbled, site.host.wall, repair=not check)
         self._wait = wait
         self._override = override
+        self._replaces: Tuple[str, ...] = ()
 
     def _garbled(self, path: str, aside: str, problem: str) -> None:
         self.warnings.append(
@@ -176,12 +177,13 @@ class Deployer:
     def _prepared(self, wanted: Request) -> Tuple[Optional[Actuator], Optional[Service]]:
         self.project.check()
         actuator, service = self.site.restarter(wanted, self.under)
-        if self.under is None:  # a healer has asked every guard before it sent us
+        if self.under is None:  # a healer has asked every guard before it sent us, and holds the lease of its container
+            self._replaces = () if wanted.source.image is None else ("container:%s" % wanted.source.image.container,)
             self.site.obey(self.site.of_project(self.project) + ((service.name,) if service is not None else ()), self._override)
         return actuator, service
 
     def _leases(self, actuator: Optional[Actuator], service: Optional[Service], purpose: str) -> Any:
-        names = self.site.lease_names(self.project, actuator, service)
+        names = self.site.lease_names(self.project, actuator, service, self._replaces)
         return self.site.take(names, "%s of %s" % (purpose, self.project.path), self._wait, self.under)
 
     def _begin(
@@ -350,7 +352,7 @@ class Deployer:
     def _planned(self, wanted: Request, actuator: Optional[Actuator], service: Optional[Service], before: str) -> Told:
         from .planning import plan
 
-        for name in self.site.lease_names(self.project, actuator, service):
+        for name in self.site.lease_names(self.project, actuator, service, self._replaces):
             found = self.site.leases.holder(name)
             if found is not None and (found.person or found.owner is None or found.owner.alive() is not False):
                 return Told("blocked", Reason.LEASE_HELD.value, str(found), None, before, before, tuple(self.warnings))

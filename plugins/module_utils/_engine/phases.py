@@ -12,13 +12,14 @@ from __future__ import annotations
 import abc
 import os
 import time
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Callable, Dict, List, Mapping, Sequence
 
 from .._actuators import manifest, routes
 from .._actuators.base import Timed, Work
 from .._core.deployment import Phase
-from .._core.deployment_request import Request
+from .._core.deployment_request import Request, Route
 from .._core.reasons import Reason
+from .._core.targets import NamedTarget
 from .._probes.sweep import Ask, sweep
 from .._proc import Pause
 from .deploy_run import PhaseFailed, Run
@@ -59,6 +60,22 @@ class Strategy(abc.ABC):
     @abc.abstractmethod
     def clear(self, run: Run) -> List[str]:
         """Nothing of a failed one stays but its journal and quarantine. Returns what does, in words. Raises SelfhealError, OSError."""
+
+    def routes(self, run: Run) -> Sequence[Route]:
+        """What is written outside of the project. Raises SelfhealError."""
+        return run.request.routes
+
+    def targets(self, run: Run) -> Sequence[NamedTarget]:
+        """What is asked whether the release is good. Raises SelfhealError."""
+        return run.request.health
+
+    def settle(self, run: Run) -> Proof:
+        """The new one is proven, and has the traffic: what served before may end. Raises SelfhealError."""
+        return {}
+
+    def before_back(self, run: Run) -> List[str]:
+        """It has failed: what served before can take traffic again, before any route leads there. As `switch_back`."""
+        return []
 
 
 class TreeStrategy(Strategy):
@@ -214,20 +231,21 @@ def _pause(seconds: float) -> Work[None]:
     yield Timed(Pause(), seconds)
 
 
-def route(run: Run) -> Proof:
+def route(run: Run, strategy: Strategy) -> Proof:
     """Write, validate and reload the routes."""
-    if not run.request.routes:
+    wanted = strategy.routes(run)
+    if not wanted:
         return {"routes": []}
     try:
-        routes.remember(run.project.routes(run.entry.id), run.request.routes)
-        return {"routes": run.drive(routes.put(run.request.routes))}
+        routes.remember(run.project.routes(run.entry.id), wanted)
+        return {"routes": run.drive(routes.put(wanted))}
     except routes.RouteFailed as error:
         raise PhaseFailed(Reason.ROUTE_FAILED, str(error)) from error
 
 
-def judge(run: Run) -> Proof:
-    """Ask the probes until all are well or time is over; then give traffic back."""
-    asks = [Ask(each.name, each.target, each.timeout or PROBE_TIMEOUT) for each in run.request.health]
+def judge(run: Run, strategy: Strategy) -> Proof:
+    """Ask the probes until all are well or time is over; then give traffic back, and let go what served before."""
+    asks = [Ask(each.name, each.target, each.timeout or PROBE_TIMEOUT) for each in strategy.targets(run)]
     found = sweep(run.host, asks, wait_for=run.request.health_within)
     results = [one.as_result() for one in found]
     wrong = [one for one in found if one.status not in ("healthy", "degraded")]
@@ -239,7 +257,8 @@ def judge(run: Run) -> Proof:
         raise PhaseFailed(Reason.UNHEALTHY if unhealthy else Reason.UNPROVEN, what)
     for problem in back(run):
         run.note(problem)
-    return {"probes": results} if results else {"probes": [], "unproven": "no health probes were given"}
+    settled = strategy.settle(run)
+    return {"probes": results, **settled} if results else {"probes": [], "unproven": "no health probes were given", **settled}
 
 
 def work_of(phase: Phase, strategy: Strategy) -> Callable[[Run], Proof]:
@@ -248,8 +267,8 @@ def work_of(phase: Phase, strategy: Strategy) -> Callable[[Run], Proof]:
         Phase.BUILDING: strategy.build,
         Phase.COPYING_FILES: strategy.copy,
         Phase.CREATING_SYMLINKS: strategy.switch,
-        Phase.UPDATING_ROUTES: route,
-        Phase.HEALTH_CHECK: judge,
+        Phase.UPDATING_ROUTES: lambda run: route(run, strategy),
+        Phase.HEALTH_CHECK: lambda run: judge(run, strategy),
     }[phase]
 
 

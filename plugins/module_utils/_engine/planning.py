@@ -44,9 +44,9 @@ def _source(host: Host, wanted: Request) -> Dict[str, Any]:
     source = wanted.source
     try:
         if source.kind == "image":
-            from .image_strategy import identified
+            from .image_strategy import foreseen
 
-            return identified(host, source)
+            return foreseen(host, source)
         if source.kind == "git":
             commit = drive(host, git.look(source))
             return {"kind": "git", "repository": redact_text(source.repository), "ref": source.ref, "commit": commit}

@@ -36,6 +36,7 @@ def put_back(run: Run, failure: Failure) -> List[str]:
             problems.append("the journal could not say that it is undone: %s" % error)
     strategy = strategy_for(run.request)
     steps: List[Callable[[], List[str]]] = [
+        lambda: strategy.before_back(run),
         lambda: _routes(run),
         lambda: strategy.switch_back(run),
         lambda: back(run),

@@ -155,8 +155,18 @@ def shown(entry: Deployment) -> Dict[str, Any]:
     request["routes"] = [{key: value for key, value in route.items() if key != "content"} for route in request.get("routes") or []]
     request["build"] = [{**step, "environment": sorted(step.get("environment") or {})} for step in request.get("build") or []]
     request["health"] = [_without_headers(probe) for probe in request.get("health") or []]
+    image = (request.get("source") or {}).get("image")
+    if isinstance(image, dict):
+        request["source"] = {"image": _without_values(image)}
     data["request"] = request
     return redact(data)
+
+
+def _without_values(image: Mapping[str, Any]) -> Dict[str, Any]:
+    """The names of the environment of a container only."""
+    definition = image.get("definition") or {}
+    names = sorted(str(each).partition("=")[0] for each in definition.get("Env") or ())
+    return {**image, "definition": {**definition, "Env": names}} if "Env" in definition else dict(image)
 
 
 def _without_headers(probe: Mapping[str, Any]) -> Dict[str, Any]:
