@@ -191,8 +191,6 @@ def test_desired_always_is_stronger_than_an_operator(docked: DockBed) -> None:
 
 def test_the_engine_restarts(docked: DockBed) -> None:
     """The engine goes down and takes its containers along: at most one incident of its own, no page, and everything serves again."""
-    if docked.distribution == "debian13":
-        pytest.skip("Docker 26 notes its own shutdown as a stop by hand, so a container without a restart policy is left alone")
     # Addresses of containers are dealt anew when the engine comes back.
     plain = docked.container("plain", "-p", "127.0.0.1:8081:80")
     kept = docked.container("kept", "-p", "127.0.0.1:8082:80", "--restart", "always")

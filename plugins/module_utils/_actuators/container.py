@@ -109,10 +109,22 @@ class ContainerActuator(Actuator):
     def _absent(self) -> Presence:
         gone = self._told is not None
         self._told = None
-        detail = "there is no container %s on the engine at %s" % (self.name, self.engine.address)
         if gone:
-            return Presence(State.STOPPED, None, "%s any more: somebody removed it" % detail)
-        return Presence(State.UNKNOWN, None, "%s; create it or correct the contract" % detail, states.RELOOK_ABSENT)
+            detail = "there is no container %s on the engine at %s any more: somebody removed it" % (self.name, self.engine.address)
+            return Presence(State.STOPPED, None, detail)
+        return Presence(State.UNKNOWN, None, self._missing(), states.RELOOK_ABSENT)
+
+    def problem(self) -> Work[Tuple[bool, str]]:
+        """Is the contract wrong on this host, as no container bears the name? (wrong, why); (False, why) where nobody can tell, or ""."""
+        told = yield from self.inspect()
+        if not isinstance(told, Outcome):
+            return False, ""
+        if told.reason is Reason.NO_SUCH_CONTAINER:
+            return True, self._missing()
+        return False, told.detail
+
+    def _missing(self) -> str:
+        return "there is no container %s on the engine at %s; create it or correct the contract" % (self.name, self.engine.address)
 
     def inspect(self) -> Work[Union[Told, Outcome]]:
         """What the engine says of the container that bears the name; an Outcome says why that cannot be known."""
@@ -138,7 +150,7 @@ class ContainerActuator(Actuator):
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
         heard = story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END
         noted = manually_stopped(told) if self.engine.local is not False else None
-        if noted is False or (noted and not heard):
+        if noted is False or (noted and (story.away or not heard)):
             # An engine that goes down itself sends its containers the same signals as a person does, and does not note them.
             return Story(died_at=ended, stopped=noted)
         if heard:

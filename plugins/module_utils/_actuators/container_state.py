@@ -5,8 +5,9 @@
 
 How an operator's stop is told from a crash. ``docker stop`` and ``docker kill`` go through the engine, which says so by an event ``kill``
 (with the signal) before the event ``die``, and ``stop`` after it; a process that dies of itself, of the kernel or of somebody's kill(1) has
-only ``die``. Where nobody heard the events and the engine has forgotten them, a restart policy that would have started it again says
-that it was stopped on purpose; without one, an exit code that a stop leaves behind counts as a stop. In doubt nothing is started.
+only ``die``. Podman tells of ``podman kill`` alike, and of a stop nothing. Where nobody heard the events and the engine has forgotten them,
+a restart policy that would have started it again says that it was stopped on purpose; without one, an exit code that a stop leaves
+behind counts as a stop. In doubt nothing is started.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Story:
     died_at: Optional[float] = None
     oom: bool = False
     code: Optional[int] = None
+    silent: bool = False
+    """Is the engine one that tells of no stop (Podman up to 4.3)? Then a death without a word before it may have been one."""
     away: bool = False
     """The engine itself went down in that life: what it told its containers meanwhile was nobody's wish for them."""
 
@@ -71,11 +74,13 @@ class Story:
         if action == "start":
             return Story()
         if action == "kill":
-            number = signal_number(str(attributes.get("signal", "")))
+            # Podman does not say which signal it was: in doubt one that ends.
+            number = signal_number(str(attributes["signal"])) if "signal" in attributes else int(signal.SIGKILL)
             return replace(self, killed=number, killed_at=at) if number else self
         if action == "die":
             code = str(attributes.get("exitCode", ""))
-            return replace(self, died_at=at, code=int(code) if code.isdigit() else None)
+            silent = "containerExitCode" in attributes
+            return replace(self, died_at=at, code=int(code) if code.isdigit() else None, silent=silent)
         if action == "stop":
             return replace(self, stopped=True)
         return replace(self, oom=True) if action == "oom" else self
@@ -161,7 +166,8 @@ def by_hand(told: Told, story: Story) -> Optional[bool]:
     if story.stopped:
         return True
     ending = story.killed in _ENDING or story.killed == signal_number(str(of(told, "Config", "StopSignal") or ""))
-    return bool(ending and story.killed_at is not None and story.died_at - story.killed_at <= stop_timeout(told) + KILL_GRACE)
+    killed = ending and story.killed_at is not None and story.died_at - story.killed_at <= stop_timeout(told) + KILL_GRACE
+    return True if killed else (None if story.silent else False)
 
 
 def describe(told: Told) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from .._actuators.base import Actuator, Work
 from .._actuators.commanded import Commanded
@@ -19,6 +19,8 @@ from .job import Job
 if TYPE_CHECKING:
     from .._actuators.container_engine import ContainerEngine
     from .._actuators.released import Errand
+
+T = TypeVar("T")
 
 
 class UnsupportedResource(SelfhealError):
@@ -84,23 +86,45 @@ def unsupported(service: Service) -> Optional[str]:
     return None
 
 
-def wrong_here(services: Sequence[Service], host: Host) -> Dict[str, str]:
-    """By service: why its contract is wrong on this host, as the unit that it names does not exist. Asked of systemd; waits for it."""
+class Here(NamedTuple):
+    """By service. wrong: why its contract is wrong on this host. unknown: why that cannot be told at present."""
+
+    wrong: Dict[str, str]
+    unknown: Dict[str, str]
+
+
+def wrong_here(services: Sequence[Service], host: Host) -> Here:
+    """Do the units and containers that contracts name exist? Asked of systemd and of the container engine; waits for them.
+
+    A container that a release is deployed as may be made by the first deployment.
+    """
     from .._actuators.systemd import UnitActuator
 
-    found: Dict[str, str] = {}
+    found = Here({}, {})
+    engine: Optional[ContainerEngine] = None
     for service in services:
         if isinstance(service.resource, UnitResource) and unsupported(service) is None:
-            problem = _driven(UnitActuator(service.resource.name, os.devnull, "").problem(), host)
+            problem = _driven(UnitActuator(service.resource.name, os.devnull, "").problem(), host, str)
             if problem is not None:
-                found[service.name] = problem
+                found.wrong[service.name] = problem
+        elif isinstance(service.resource, ContainerResource) and service.release is None:
+            from .._actuators.container import ContainerActuator
+
+            engine = engine or container_engine()
+            wrong, why = _driven(ContainerActuator(service.resource.name, engine).problem(), host, _untold)
+            if why:
+                (found.wrong if wrong else found.unknown)[service.name] = why
     return found
 
 
-def _driven(work: Work[Optional[str]], host: Host) -> Optional[str]:
+def _untold(error: Exception) -> Tuple[bool, str]:
+    return False, "asking the container engine broke: %s" % error
+
+
+def _driven(work: Work[T], host: Host, crashed: Callable[[Exception], T]) -> T:
     """The result of a work that nobody else waits for."""
-    ended: List[Optional[str]] = []
-    job = Job(host, work, None, ended.append, str)
+    ended: List[T] = []
+    job: Job[T] = Job(host, work, None, ended.append, crashed)
     job.begin()
     while not ended:
         for handle in host.poll(host.monotonic() + 1.0):
@@ -124,4 +148,14 @@ def lease_names(service: Service, key: str) -> Tuple[str, ...]:
     return key, "project:%s" % os.path.join(service.release.root, service.release.project)
 
 
-__all__ = ["UnsupportedResource", "actuator_for", "container_engine", "health_counts", "lease_names", "not_acted_on", "unsupported"]
+__all__ = [
+    "Here",
+    "UnsupportedResource",
+    "actuator_for",
+    "container_engine",
+    "health_counts",
+    "lease_names",
+    "not_acted_on",
+    "unsupported",
+    "wrong_here",
+]

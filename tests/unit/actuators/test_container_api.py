@@ -18,7 +18,10 @@ from selfheal._actuators.base import State
 from selfheal._actuators.container import ContainerActuator
 from selfheal._actuators.container_api import BadAddress, Call, OpenStream, address_of, place_of, request_of
 from selfheal._actuators.container_engine import ContainerEngine
+from selfheal._actuators.container_state import by_hand, moment
+from selfheal._core.model import ContainerResource, Release, Service
 from selfheal._core.reasons import Reason
+from selfheal._engine.resources import wrong_here
 from selfheal._host import Outcome, Step
 from selfheal._probes.engine import LocalHost
 
@@ -223,6 +226,46 @@ def test_a_container_that_is_not_there(host: LocalHost, engine: Made) -> None:
     assert State.RUNNING is finish(host, actuator.look()).state
     server.handler = lambda connection, _line: connection.sendall(answer({"message": "no"}, 404))
     assert State.STOPPED is finish(host, actuator.look()).state
+
+
+@pytest.mark.parametrize(("noted", "expected"), [(True, True), (False, False)])
+def test_stopped_shortly_before_the_engine_went_down(host: LocalHost, tmp_path: Any, noted: bool, expected: bool) -> None:
+    """C01 what somebody stopped stays so over a restart of the engine; what the engine took along was stopped by nobody.
+
+    The events are the same: kill, die, stop, and then the stream ends. Docker notes only the former beside the container's files.
+    """
+    identity = "a" * 64
+    folder = tmp_path / identity
+    folder.mkdir()
+    ended = "2026-11-22T06:12:02.953304678Z"
+    state = {"Status": "exited", "StartedAt": "2026-11-22T06:11:00Z", "FinishedAt": ended, "ExitCode": 137}
+    (folder / "config.v2.json").write_text(json.dumps({"State": {"FinishedAt": ended}, "HasBeenManuallyStopped": noted}))
+    known = ContainerEngine("unix:///nowhere")
+    known.names.add("web")
+    died_at = moment(ended) or 0.0
+    for action, more in (("kill", {"signal": "15"}), ("die", {"exitCode": "137"}), ("stop", {})):
+        known.take(event(action, identity=identity, at=died_at, **more))
+    known.went_away(died_at + 4.0)
+    told = {"Id": identity, "Name": "/web", "State": state, "Config": {}, "HostnamePath": str(folder / "hostname")}
+    found = finish(host, ContainerActuator("web", known).heard(told))
+    assert expected is by_hand(told, found)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_contract_for_a_container_that_is_not_there(host: LocalHost, engine: Made, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is wrong on this host; one for a container that a release will be deployed as is not, nor one that nobody can be asked about."""
+    body: Any = {"Id": "a" * 64, "Name": "/web", "State": {"Status": "exited"}} if there else {"message": "No such container: web"}
+    server = engine(lambda connection, _line: connection.sendall(answer(body, 200 if there else 404)))
+    monkeypatch.setenv("DOCKER_HOST", server.address)
+    plain = Service("web", ContainerResource("web"), ())
+    deployed = Service("later", ContainerResource("web"), (), release=Release("/var/www", "web"))
+    found = wrong_here([plain, deployed], host)
+    assert ([] if there else ["web"]) == list(found.wrong) and not found.unknown
+    assert there or "create it or correct the contract" in found.wrong["web"]
+    server.down()
+    found = wrong_here([plain], host)
+    assert not found.wrong and "no connection" in found.unknown["web"]
+    server.up()
 
 
 def test_an_action_is_proven(host: LocalHost, engine: Made) -> None:

@@ -43,6 +43,9 @@ RELOAD: List[Event] = [("kill", {"signal": "1"}, 10.0), ("die", {"exitCode": "1"
 CRASH: List[Event] = [("die", {"exitCode": "137"}, 10.0)]
 OOM: List[Event] = [("oom", {}, 10.0), ("die", {"exitCode": "137"}, 10.1)]
 LONG_AGO: List[Event] = [("kill", {"signal": "15"}, 10.0), ("die", {"exitCode": "1"}, 500.0)]
+PODMAN = {"containerExitCode": "137", "exitCode": "137"}
+PODMAN_STOP: List[Event] = [("die", PODMAN, 10.0), ("cleanup", {}, 10.1)]
+PODMAN_KILL: List[Event] = [("kill", {}, 10.0), ("die", PODMAN, 10.1)]
 RESTART: List[Event] = [*STOP, ("start", {}, 12.0), ("restart", {}, 12.0)]
 
 
@@ -55,8 +58,30 @@ def story(events: List[Event]) -> Story:
 
 @pytest.mark.parametrize(
     ("events", "expected"),
-    [(STOP, True), (KILL, True), (RELOAD, False), (CRASH, False), (OOM, False), (LONG_AGO, False), (RESTART, None), ([], None)],
-    ids=["docker stop", "docker kill", "docker kill -s HUP, then a crash", "kill -9", "oom", "ignored a TERM", "docker restart", "unheard"],
+    [
+        (STOP, True),
+        (KILL, True),
+        (RELOAD, False),
+        (CRASH, False),
+        (OOM, False),
+        (LONG_AGO, False),
+        (RESTART, None),
+        (PODMAN_STOP, None),
+        (PODMAN_KILL, True),
+        ([], None),
+    ],
+    ids=[
+        "docker stop",
+        "docker kill",
+        "docker kill -s HUP, then a crash",
+        "kill -9",
+        "oom",
+        "ignored a TERM",
+        "docker restart",
+        "podman stop",
+        "podman kill",
+        "unheard",
+    ],
 )
 def test_who_stopped_it(events: List[Event], expected: Optional[bool]) -> None:
     """C01 docker stop and docker kill are told from a crash by the engine's events."""

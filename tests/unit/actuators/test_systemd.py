@@ -315,7 +315,7 @@ def test_contracts_that_are_wrong_on_this_host(host, stand_in, monkeypatch, case
     stand_in.stands(case)
     service = Service("web", UnitResource("plain"), ())
     found = resources.wrong_here([service, Service("own", ProcessResource(("/bin/true",)), ())], host)
-    assert (["web"] if words else []) == list(found) and (words or "") in found.get("web", "")
+    assert (["web"] if words else []) == list(found.wrong) and (words or "") in found.wrong.get("web", "") and not found.unknown
 
 
 def test_a_start_right_after_a_look_asks_once(host, stand_in):

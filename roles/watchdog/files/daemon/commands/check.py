@@ -9,7 +9,7 @@ import argparse
 from typing import Dict, List, Optional, Tuple
 
 from ..._core.errors import ContractError, SelfhealError
-from ..._core.model import Service, UnitResource, WatchdogConfig
+from ..._core.model import ContainerResource, Service, UnitResource, WatchdogConfig
 from .. import exits, output
 from ..config import Etc, Unreadable, load_configuration, load_services, loopback
 
@@ -26,9 +26,10 @@ def run(args: argparse.Namespace) -> int:
     problems: List[str] = []
     config = None if args.contracts and not args.configuration else _config(args.configuration or etc.watchdog, problems)
     services = () if args.configuration and not args.contracts else _services(args.contracts or etc.contracts, problems)
-    if not args.contracts:
-        problems.extend(_wrong_here(services))
+    unknown = {} if args.contracts else _wrong_here(services, problems)
     notes = _notes(services, config)
+    for name, why in unknown.items():
+        notes.setdefault(name, []).append("resource: it cannot be told whether it exists: %s" % why)
     if args.json:
         data = {"valid": not problems, "services": [each.name for each in services], "problems": problems, "notes": notes}
         output.emit(data)
@@ -71,16 +72,24 @@ def _lines(error: SelfhealError) -> List[str]:
     return [str(error)]
 
 
-def _wrong_here(services: Tuple[Service, ...]) -> List[str]:
-    """What no look at the contracts alone can find: units that this host does not have."""
-    if not any(isinstance(each.resource, UnitResource) for each in services):
-        return []
+def _wrong_here(services: Tuple[Service, ...], problems: List[str]) -> Dict[str, str]:
+    """What no look at the contracts alone can find: units and containers that this host does not have. Gives, by service, what nobody can
+    tell, as the container engine does not answer."""
+    if not any(isinstance(each.resource, (ContainerResource, UnitResource)) for each in services):
+        return {}
     from ..._engine.resources import wrong_here
     from ..._probes.engine import LocalHost
 
-    with LocalHost() as host:
-        found = wrong_here(services, host)
-    return ["services[%d].resource.unit: %s" % (at, found[each.name]) for at, each in enumerate(services) if each.name in found]
+    try:
+        with LocalHost() as host:
+            found = wrong_here(services, host)
+    except SelfhealError as error:
+        problems.append("DOCKER_HOST: %s" % error)
+        return {}
+    for at, each in enumerate(services):
+        if each.name in found.wrong:
+            problems.append("services[%d].resource.%s: %s" % (at, each.resource.kind, found.wrong[each.name]))
+    return found.unknown
 
 
 def _notes(services: Tuple[Service, ...], config: Optional[WatchdogConfig]) -> Dict[str, List[str]]:
