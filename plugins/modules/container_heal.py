@@ -14,8 +14,8 @@ author:
   - The faultline.selfheal maintainers (@faultline-selfheal)
 description:
   - Looks at any number of containers with one request to their engine, and heals those that are not what they should be. One that stopped
-    without an operator is started, one whose own health check calls it unhealthy is restarted, one that has drifted from its image or
-    labels, or is stuck, is made anew. What is well is left alone.
+    without an operator is started, one whose own health check calls it unhealthy is restarted, one that has drifted from its image,
+    labels or environment, or is stuck, is made anew. What is well is left alone.
   - Docker itself never acts on an unhealthy container, and its restart policies go on for ever. Here every container has a budget. When
     that is spent it is stopped if it loops, and left for inspection, until somebody starts it.
   - A recovery counts only after O(stable_for) seconds of unbroken health. That is what the container's own health check says where it has
@@ -63,6 +63,12 @@ options:
       labels:
         description: Labels it should bear, besides others.
         type: dict
+      env:
+        description:
+          - Environment variables it should have, besides others. Results and events tell their names only. Ansible itself shows what a task
+            was given unless it has C(no_log).
+          - A number or a boolean is to be quoted.
+        type: dict
       restart_policy:
         description: V(no), V(always), V(unless-stopped), V(on-failure) or V(on-failure:3). Changed in place.
         type: str
@@ -84,7 +90,7 @@ options:
   recreate:
     description:
       - What a container is made anew for. V(never), V(stuck) when it is C(dead) or has been C(removing) for a minute, V(drifted) also when
-        its image or labels differ from what is wanted.
+        its image, labels or environment differ from what is wanted.
     type: str
     choices: [never, stuck, drifted]
     default: drifted
@@ -333,7 +339,13 @@ def wants_of(params: Dict[str, Any]) -> Tuple[List[Want], Dict[str, Any]]:
                 problems += [Problem(where + ".probe", str(problem)) for problem in error.problems]
         labels = {str(key): str(value) for key, value in (each["labels"] or {}).items()}
         state = each["state"] or params["state"]
-        wants.append(Want(each["name"], state, each["desired"], each["image"], labels, policy or None, int(retries or 0)))
+        problems += [
+            Problem("%s.env.%s" % (where, key), "expected text, found %r; quote it" % (value,))
+            for key, value in (each["env"] or {}).items()
+            if not isinstance(value, str)
+        ]
+        env = {str(key): str(value) for key, value in (each["env"] or {}).items()}
+        wants.append(Want(each["name"], state, each["desired"], each["image"], labels, policy or None, int(retries or 0), env))
     problems += limits(params)
     if problems:
         raise ContractError("options", problems)
@@ -456,6 +468,7 @@ def main() -> None:
         "desired": {"type": "str", "choices": ["by_admin", "always"], "default": "by_admin"},
         "image": {"type": "str"},
         "labels": {"type": "dict"},
+        "env": {"type": "dict"},
         "restart_policy": {"type": "str"},
         "probe": {"type": "dict"},
     }

@@ -26,7 +26,7 @@ _FROM_IMAGE = ("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "Expose
 
 
 class Maker:
-    """Makes one container anew. `image`: a reference, None: as it is; `labels`, `restart_policy`, `definition` (keys
+    """Makes one container anew. `image`: a reference, None: as it is; `labels`, `restart_policy`, `env`, `definition` (keys
     of the request that makes a container): what is changed besides."""
 
     def __init__(
@@ -37,6 +37,7 @@ class Maker:
         labels: Optional[Mapping[str, str]] = None,
         restart_policy: Optional[Tuple[str, int]] = None,
         definition: Optional[Mapping[str, Any]] = None,
+        env: Optional[Mapping[str, str]] = None,
     ) -> None:
         self.engine = engine
         self.name = name
@@ -44,6 +45,7 @@ class Maker:
         self._labels = dict(labels or {})
         self._policy = restart_policy
         self._definition = definition or {}
+        self._env = env or {}
         self._old: Optional[Told] = None
         self._ran = False
         self._new = ""
@@ -177,6 +179,8 @@ class Maker:
         had = yield from self._ask("GET", "/images/%s/json" % old.get("Image"))
         inherited = of(had.data["body"], "Config") if had.status == "ok" else None
         body = create_body(old, reference, inherited or {}, {**self._labels, OWNER: self.name, REPLACES: str(old["Id"])}, self._policy)
+        kept = [each for each in body["Env"] if each.partition("=")[0] not in self._env]
+        body["Env"] = kept + ["%s=%s" % item for item in sorted(self._env.items())]
         own = {key: value for key, value in self._definition.items() if key not in ("HostConfig", "Labels", "Image")}
         host = {**body["HostConfig"], **(self._definition.get("HostConfig") or {})}
         return {**body, **own, "HostConfig": host, "Labels": {**(self._definition.get("Labels") or {}), **body["Labels"]}}

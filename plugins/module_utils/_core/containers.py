@@ -48,6 +48,7 @@ class Want:
     labels: Mapping[str, str] = field(default_factory=dict)
     restart_policy: Optional[str] = None
     retries: int = 0
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Found:
     acted: int = 0
     kept: bool = False
     unhealthy: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ def drifted(want: Want, found: Found) -> List[str]:
     for key, value in sorted(want.labels.items()):
         if found.labels.get(key) != value:
             said.append("label %s is %r, expected %r" % (key, found.labels.get(key), value))
+    for key, value in sorted(want.env.items()):
+        if found.env.get(key) != value:
+            # Never the values: they may be secrets.
+            said.append("environment variable %s %s" % (key, "has another value" if key in found.env else "is missing"))
     return said
 
 

@@ -72,7 +72,7 @@ class Deeds:
     def recreate(self, told: Told) -> Work[Outcome]:
         want = self.want
         policy = None if want.restart_policy is None else (want.restart_policy, want.retries)
-        maker = Maker(self.engine, want.name, want.image, want.labels, policy)
+        maker = Maker(self.engine, want.name, want.image, want.labels, policy, env=want.env)
         outcome = yield from maker.make(told)
         if outcome.status == "ok":
             self.maker = maker

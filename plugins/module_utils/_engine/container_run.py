@@ -157,7 +157,7 @@ class Run:
         """Does the list alone say that nothing is to be done?"""
         if want.state == "absent":
             return listed is None
-        plain = want.image is None and want.restart_policy is None and want.name not in self._terms.probes
+        plain = want.image is None and want.restart_policy is None and not want.env and want.name not in self._terms.probes
         if listed is None or not plain or any(listed.labels.get(key) != value for key, value in want.labels.items()):
             return False
         if want.name + core.OLD in self.there:

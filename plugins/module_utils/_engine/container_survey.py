@@ -138,6 +138,7 @@ def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], n
         acted=len(note.actions),
         kept=note.kept is not None and note.kept == states.life(told),
         unhealthy=unhealthy,
+        env=dict(str(each).partition("=")[::2] for each in of(told, "Config", "Env") or ()),
     )
 
 

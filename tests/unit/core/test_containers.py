@@ -55,6 +55,8 @@ RESTARTS = replace(RUNS, status="restarting", pause=1.0, restarts=3)
         ),
         pytest.param(replace(WEB, image="web:2"), replace(RUNS, wanted_image=None), "none", Reason.IMAGE_MISSING, id="no such image"),
         pytest.param(replace(WEB, labels={"a": "1"}), replace(RUNS, labels={"a": "2"}), "recreate", Reason.DRIFTED, id="another label"),
+        pytest.param(replace(WEB, env={"A": "1"}), replace(RUNS, env={"A": "2"}), "recreate", Reason.DRIFTED, id="another environment"),
+        pytest.param(replace(WEB, env={"A": "1"}), replace(RUNS, env={"A": "1", "B": "2"}), "none", None, id="more environment"),
         pytest.param(replace(WEB, restart_policy="always"), RUNS, "update", Reason.DRIFTED, id="another restart policy"),
         pytest.param(
             replace(WEB, labels={"a": "1"}), replace(EXITED, by_hand=True), "none", Reason.ADMIN_STOPPED, id="drifted, stopped by somebody"
@@ -139,3 +141,10 @@ def test_every_plan_says_why() -> None:
         details[status] = (made.action, bool(made.detail), made.reason)
     assert all(action == "none" or (said and reason) for action, said, reason in details.values()), details
     assert core.FINE == plan(WEB, RUNS, Rules())
+
+
+def test_an_environment_is_told_by_its_names() -> None:
+    """A value may be a secret: what differs is told, and neither what it is nor what it should be."""
+    made = plan(replace(WEB, env={"TOKEN": "new-secret", "MODE": "x"}), replace(RUNS, env={"TOKEN": "old-secret"}), Rules())
+    assert "environment variable TOKEN has another value" in made.detail and "MODE is missing" in made.detail
+    assert "secret" not in made.detail
