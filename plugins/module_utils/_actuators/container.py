@@ -96,9 +96,12 @@ class ContainerActuator(Actuator):
         until = time.monotonic() + _EVENT_LATE
         while self._process(told) is None and states.policy(told) == "no":
             identity = str(told["Id"])
-            known = states.ended(told, self.engine.story(identity))
+            story = self.engine.story(identity)
+            if story.died_at is not None and story.died_at < self.engine.heard_since:
+                return None  # the engine may have gone down since, and have taken it along: it is asked
+            known = states.ended(told, story)
             if known is not None:
-                state, detail, again = states.stands(known, self.engine.story(identity), clock())
+                state, detail, again = states.stands(known, story, clock())
                 self._told = known
                 return Presence(state, None, detail, again)
             if time.monotonic() > until:

@@ -32,7 +32,8 @@ SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 ANSWER_LIMIT = 32 * 1024 * 1024
 _LINE_LIMIT = 1024 * 1024
 _NOT_USED = HttpTarget("http://engine/")
-_UNREACHED = (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTSOCK, errno.EPROTOTYPE)
+_PROXYS = (502, 503, 504)
+"""What a proxy says whose engine is down or hangs."""
 
 
 class BadAddress(SelfhealError):
@@ -259,6 +260,8 @@ def answered(said: str, status: int, body: bytes) -> Outcome:
     detail = " ".join(detail.split())[:LONGEST_DETAIL]
     if status == 403:
         return Outcome("unknown", Reason.NO_PERMISSION, "%s; a proxy in front of the engine forbids it" % detail, {"status": status})
+    if status in _PROXYS:
+        return Outcome("unknown", Reason.ENGINE_DOWN, detail)
     return Outcome("bad", Reason.NO_SUCH_CONTAINER if status == 404 else Reason.ACTION_FAILED, detail, {"status": status})
 
 

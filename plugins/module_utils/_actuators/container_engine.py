@@ -22,8 +22,9 @@ AWAY_BEFORE = 60.0
 class ContainerEngine:
     """`address`: as in ``DOCKER_HOST``. Raises BadAddress.
 
-    `problem`: why the engine cannot be asked at present, None while it can. `heard`: are its events heard now? `local`: are its containers'
-    processes those of this host (None: not seen yet)? `ours`: containers, by id, that an action of this process is stopping or starting.
+    `problem`: why the engine cannot be asked at present, None while it can. `heard`: are its events heard now, and since when (wall time,
+    `heard_since`)? `local`: are its containers' processes those of this host (None: not seen yet)? `ours`: containers, by id, that an
+    action of this process is stopping or starting.
     """
 
     def __init__(self, address: str) -> None:
@@ -31,6 +32,7 @@ class ContainerEngine:
         self.place: Place = place_of(address)
         self.problem: Optional[str] = None
         self.heard = False
+        self.heard_since = 0.0
         self.local: Optional[bool] = None if address.startswith("unix://") else False
         self.names: Set[str] = set()
         """The containers somebody here watches; of others nothing is kept."""

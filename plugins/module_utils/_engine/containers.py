@@ -149,6 +149,7 @@ class ContainerWatch:
         self._lost_at = math.inf
         self._ping_at = now + PING_EVERY
         self.engine.heard = True
+        self.engine.heard_since = self._host.wall()
         self._answers(now)
         self._listen()
         self._look_again()
@@ -217,6 +218,7 @@ class ContainerWatch:
             self._host.cancel(self._listening)
             self._listening = None
         self._close()
+        self._lost_at = min(self._lost_at, self._first_failure)
         data = {
             "reason": str(Reason.ENGINE_DOWN),
             "detail": outcome.detail,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from typing import Any, Callable, Iterator
@@ -68,10 +69,10 @@ def test_an_answer(host: LocalHost, engine: Made, chunked: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [(204, ("ok", None)), (304, ("ok", None)), (404, ("bad", Reason.NO_SUCH_CONTAINER)), (409, ("bad", Reason.ACTION_FAILED)),
-     (500, ("bad", Reason.ACTION_FAILED)), (403, ("unknown", Reason.NO_PERMISSION))],
+     (500, ("bad", Reason.ACTION_FAILED)), (403, ("unknown", Reason.NO_PERMISSION)), (503, ("unknown", Reason.ENGINE_DOWN))],
 )  # fmt: skip
 def test_a_status(host: LocalHost, engine: Made, status: int, expected: Any) -> None:
-    """What the engine refuses is bad, in its own words; what a proxy forbids was never asked."""
+    """What the engine refuses is bad, in its own words; what a proxy forbids, or cannot pass on, was never asked."""
     body = {"message": "driver failed"} if status >= 400 else None
     server = engine(lambda connection, _line: connection.sendall(answer(body, status)))
     outcome = run(host, Call(place_of(server.address), "POST", "/containers/web/start"))
@@ -249,6 +250,32 @@ def test_stopped_shortly_before_the_engine_went_down(host: LocalHost, tmp_path: 
     told = {"Id": identity, "Name": "/web", "State": state, "Config": {}, "HostnamePath": str(folder / "hostname")}
     found = finish(host, ContainerActuator("web", known).heard(told))
     assert expected is by_hand(told, found)
+
+
+@pytest.mark.parametrize(("again", "state"), [(False, State.STOPPED), (True, State.GONE)])
+def test_what_was_told_before_the_stream_broke(host: LocalHost, engine: Made, again: bool, state: State) -> None:
+    """A kill and a death are somebody's stop while the engine stands; when it has gone down since it is asked what it made of them."""
+    child = subprocess.Popen(["sleep", "60"])
+    body: Any = {"Id": "a" * 64, "Name": "/web", "HostConfig": {}, "Config": {}}
+    body["State"] = {"Status": "running", "Pid": child.pid, "StartedAt": "2026-11-22T06:00:00Z"}
+    server = engine(lambda connection, _line: connection.sendall(answer(body)))
+    known = ContainerEngine(server.address)
+    known.local = known.heard = True
+    actuator = ContainerActuator("web", known)
+    assert State.RUNNING is finish(host, actuator.look()).state
+    child.kill()
+    child.wait()
+    now = time.time()
+    for action, more in (("kill", {"signal": "15"}), ("die", {"exitCode": "137"})):
+        known.take(event(action, identity="a" * 64, at=now, **more))
+    ended = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + ("%.6f" % (now % 1))[1:] + "Z"
+    body["State"] = {"Status": "exited", "Pid": 0, "StartedAt": "2026-11-22T06:00:00Z", "FinishedAt": ended, "ExitCode": 137}
+    if again:
+        known.went_away(now + 1.0)
+        known.heard_since = now + 2.0
+    before = len(server.asked)
+    assert state is finish(host, actuator.look()).state
+    assert again is (len(server.asked) > before)
 
 
 @pytest.mark.parametrize("there", [True, False])

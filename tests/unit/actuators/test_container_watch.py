@@ -97,7 +97,14 @@ class Bed:
 
 @pytest.fixture
 def bed(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
-    for name, value in (("PING_EVERY", 0.2), ("PING_WITHIN", 0.2), ("OPEN_WITHIN", 0.3), ("PAUSES", (0.05, 0.2)), ("PAGE_AFTER", 1.0)):
+    for name, value in (
+        ("PING_EVERY", 0.2),
+        ("PING_WITHIN", 0.2),
+        ("OPEN_WITHIN", 0.3),
+        ("PAUSES", (0.05, 0.2)),
+        ("PAGE_AFTER", 1.0),
+        ("GONE_FOR", 0.1),
+    ):
         monkeypatch.setattr(containers, name, value)
     docker = Docker(str(tmp_path))
     with LocalHost() as host:
@@ -144,13 +151,19 @@ def test_an_engine_that_is_down_is_one_incident(bed: Bed) -> None:
 
 
 def test_an_engine_that_hangs_is_one_too(bed: Bed) -> None:
-    """C04 its stream stays open and says nothing: the ping tells."""
+    """C04 its stream stays open and says nothing: the ping tells. What died moments before was not stopped by anybody."""
+    bed.until(lambda: bed.docker.streams)
+    for action, more in (("kill", {"signal": "15"}), ("die", {"exitCode": "137"})):
+        bed.docker.say(event(action, "web", at=time.time(), **more))
+    bed.until(lambda: bed.engine.story("abc").died_at)
+    assert not bed.engine.story("abc").away
     bed.docker.hang = True
     bed.until(lambda: bed.engine.problem)
     assert ["failure"] == bed.records.types() and not bed.engine.heard
     bed.docker.hang = False
     bed.until(lambda: bed.engine.problem is None and bed.engine.heard)
     assert "recover" in bed.records.types()
+    assert bed.engine.story("abc").away and (bed.engine.story("abc").died_at or 0.0) < bed.engine.heard_since
 
 
 def test_a_proxy_that_forbids_the_events(tmp_path: Any) -> None:
