@@ -52,7 +52,6 @@ def test_a_sound_alert_goes_on_with_what_a_runbook_needs(guard: dict[str, Any]) 
         "starts_at": "2026-11-21T20:49:18Z",
         "labels": {"alertname": "SelfhealServiceDown", "host": "web1", "service": "web"},
         "heal": {
-            "hosts": ["web1"],
             "names": ["web"],
             "alert": {"fingerprint": "5ef77f1f8a3ecb8d", "starts_at": "2026-11-21T20:49:18Z", "alertname": "SelfhealServiceDown"},
         },
@@ -80,6 +79,7 @@ UNSAFE = [
     ("an option", alert(labels={"host": "-e@/etc/passwd"}), "no_host"),
     ("newline", alert(labels={"host": "web1\n"}), "no_host"),
     ("a list", alert(labels={"host": ["web1"]}), "no_host"),
+    ("a number with a line", alert(labels={"host": "1_0"}), "no_host"),
     ("foreign", alert(labels={"host": "db1"}), "foreign_host"),
     ("no service", alert(labels={"service": None}), "no_service"),
     ("a unit's name", alert(labels={"service": "web.service"}), "no_service"),

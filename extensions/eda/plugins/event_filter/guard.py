@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import json
 import logging
@@ -175,8 +176,8 @@ def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
         "fingerprint": fingerprint,
         "starts_at": starts_at,
         "labels": {"alertname": alert, "host": host, "service": service},
-        # In lists and mappings: a template of a rulebook that gives a text makes a number of one that looks like a number (12e4, 007).
-        "heal": {"hosts": [host], "names": [service], "alert": {"fingerprint": fingerprint, "starts_at": starts_at, "alertname": alert}},
+        # In lists and mappings, where what looks like a number stays a text: see _misread.
+        "heal": {"names": [service], "alert": {"fingerprint": fingerprint, "starts_at": starts_at, "alertname": alert}},
         "meta": {key: meta[key] for key in ("uuid", "received_at", "source") if key in meta} if isinstance(meta, dict) else {},
     }
 
@@ -231,9 +232,19 @@ def _host(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         raise Dropped("no_host", "its label %s is %.60r" % (label, host))
     if NAME.fullmatch(host) is None or host in GROUPS:
         raise Dropped("no_host", "%.60r names no single host" % host)
+    if _misread(host):
+        raise Dropped("no_host", "a rulebook would take %.60r for a number or a word of Python" % host)
     if host not in (options.get("hosts") or ()):
         raise Dropped("foreign_host", "%s is not among the hosts that may be acted on" % host)
     return host
+
+
+def _misread(text: str) -> bool:
+    """A template of a rulebook that gives a text makes a value of one that looks like one: of 1_0 it makes 10, which is another host."""
+    try:
+        return str(ast.literal_eval(text)) != text
+    except (ValueError, SyntaxError):
+        return False
 
 
 def _service(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
