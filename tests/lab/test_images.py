@@ -266,7 +266,7 @@ def test_what_does_not_do_never_serves(shop: Shop) -> None:
     # Well by itself, and nobody gets to it through HAProxy: back, by the same way.
     shop.sh("rm /srv/flags/no-v2")
     probes = [{"name": "front", "http": {"url": FRONT + "/live", "body_text": "v3"}, "timeout": 2}]
-    judged = shop.deploy("judged", "v2", health=probes, health_within=1)
+    judged = shop.deploy("judged", "v2", health=probes, health_within=6)
     assert ("failed", "unhealthy") == (judged["outcome"], judged["reason"]), judged
     assert {"web": "running", "web.selfheal-failed": "exited"} == shop.containers() and "v1" == shop.serves()
     assert "bad" == shop.journal("judged")["standing"]["word"]
@@ -330,7 +330,8 @@ def test_a_fixed_port_and_a_network_alias(shop: Shop) -> None:
     fixed = {"definition": shop.definition("v1", **host)}
     probes = [{"http": {"url": "http://127.0.0.1:8080/live"}, "timeout": 2}, {"http": {"url": "http://container/live"}, "timeout": 2}]
     plain = {"routes": [], "health": probes, "image": fixed}
-    assert "changed" == shop.deploy("one", "v1", **plain)["outcome"]
+    began = shop.deploy("one", "v1", **plain)
+    assert "changed" == began["outcome"], began
     first = shop.told("web")["Id"]
     shop.sh("touch /srv/flags/no-v2")
     ill = shop.deploy("ill", "v2", routes=[], health=probes, image={"definition": shop.definition("v2", **host)})

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._core.deployment import Deployment, first_active, newest_good
 from .._core.errors import SelfhealError
@@ -162,7 +162,14 @@ def _read(project: Project) -> Known:
 def _switch(entry: Deployment, entries: List[Deployment], good: Optional[str]) -> float:
     """Seconds that a swap with restart, routes and probes may take, of whichever release it goes to."""
     requests = [each.request for each in entries if each.id in (entry.id, good)]
-    return SWITCH_LIMIT + max((_seconds(request.get("health_within"), 60.0) for request in requests), default=60.0)
+    return SWITCH_LIMIT + max((_proving(request) for request in requests), default=60.0)
+
+
+def _proving(request: Mapping[str, Any]) -> float:
+    """Seconds until it is proven. A container is asked before it gets traffic, perhaps again at its other address, and when it has it."""
+    within = _seconds(request.get("health_within"), 60.0)
+    image = (request.get("source") or {}).get("image")
+    return 3 * within + _seconds(image.get("drain"), 10.0) if isinstance(image, dict) else within
 
 
 def errand_limit(release: Release) -> float:

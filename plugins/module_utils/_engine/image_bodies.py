@@ -49,7 +49,6 @@ def rehearsal_of(wanted: Wanted, image: str, release: str) -> Dict[str, Any]:
     host["RestartPolicy"] = {"Name": "no"}
     if host.get("PortBindings"):
         host["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}] for port in host["PortBindings"]}
-        body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), **{port: {} for port in host["PortBindings"]}}
     _join_first(body, wanted, True)
     endpoints = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
     for endpoint in endpoints.values():
@@ -66,7 +65,9 @@ def labels_of(wanted: Wanted, release: str, deployment: str, old: Optional[Told]
 
 def _copied(wanted: Wanted, image: str, labels: Mapping[str, str]) -> Dict[str, Any]:
     body: Dict[str, Any] = copy.deepcopy(dict(wanted.definition))
-    body["HostConfig"] = dict(body.get("HostConfig") or {})
+    host = body["HostConfig"] = dict(body.get("HostConfig") or {})
+    if host.get("PortBindings"):  # an engine publishes only what is exposed as well
+        body["ExposedPorts"] = {**(body.get("ExposedPorts") or {}), **{port: {} for port in host["PortBindings"]}}
     return {**body, "Image": image, "Labels": {**(body.get("Labels") or {}), **labels}}
 
 

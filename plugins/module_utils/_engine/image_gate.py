@@ -68,8 +68,10 @@ def _well(containers: Containers, identity: str, end: float, fresh: bool) -> Tol
         health = states.health(told)
         if health in (None, "healthy"):
             return told
-        if health == "unhealthy" or containers.host.monotonic() >= end:
+        if health == "unhealthy":
             raise PhaseFailed(Reason.UNHEALTHY, _said(told))
+        if containers.host.monotonic() >= end:
+            raise PhaseFailed(Reason.UNPROVEN, "%s: its own health check has not passed in time (health_within)" % _said(told))
         pause(containers.host, POLL)
 
 

@@ -64,7 +64,8 @@ class Stand:
 
     def is_it(self, told: Optional[Told]) -> bool:
         """Is that the container of this release?"""
-        return told is not None and label(told, RELEASE) == self.recorded.release and told.get("Image") == self.recorded.image
+        made_of = (told.get("Image"), of(told, "Config", "Image")) if told is not None else ()
+        return label(told, RELEASE) == self.recorded.release and self.recorded.image in made_of
 
     # -- beside the old one
 

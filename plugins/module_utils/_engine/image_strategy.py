@@ -29,7 +29,7 @@ from .image_back import Back
 from .image_bodies import own_port
 from .image_engine import Containers, patiently
 from .image_gate import targets
-from .image_stand import Stand, recorded_of
+from .image_stand import Recorded, Stand, recorded_of
 from .phases import Proof, TreeStrategy
 
 RECORD = "image.json"
@@ -153,11 +153,12 @@ class ImageStrategy(TreeStrategy):
         return Stand(run, recorded_of(release, run.project.release(release), self._record(run, release)))
 
     def _back(self, run: Run) -> Back:
+        # By the journal: the release itself may be in quarantine already, when whoever undoes it was killed in the middle.
+        recorded = Recorded(run.entry.release, str(run.entry.source.get("image") or ""), wanted_of(run.request.source))
         release = run.project.release_of(run.entry.previous) if run.entry.previous else None
-        stand = self._stand(run)
         if release is None or release == run.entry.release:
-            return Back(stand, None)
-        return Back(stand, recorded_of(release, run.project.release(release), self._record(run, release)))
+            return Back(Stand(run, recorded), None)
+        return Back(Stand(run, recorded), recorded_of(release, run.project.release(release), self._record(run, release)))
 
     def _record(self, run: Run, release: str) -> Mapping[str, Any]:
         path = os.path.join(run.project.release(release), RECORD)
