@@ -30,7 +30,8 @@ options:
     default: firing
   notify:
     description:
-      - Whom to tell, as in a contract's C(notify), such as C({webhook: {url: ...}}), C({alertmanager: {url: ...}}) or
+      - >-
+        Whom to tell, as in a contract's C(notify), such as C({webhook: {url: ...}}), C({alertmanager: {url: ...}}) or
         C({command: {argv: [...]}}). Files with tokens are read where the module runs.
       - With an empty list nobody is told, and the incident is recorded all the same.
     type: list
