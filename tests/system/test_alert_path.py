@@ -24,7 +24,7 @@ from alert_chain import Chain, Rulebook, collections
 from conftest import Bed, until
 
 PATIENT = 120.0
-SERVICES = ("web", "late", "cut")
+SERVICES = ("web", "orphan", "late", "cut")
 
 
 class World:
@@ -152,6 +152,21 @@ def test_a_service_whose_watchdog_died_is_healed_by_its_alert(world: World) -> N
     assert bed.starts("web") == starts + 1 and bed.alive(bed.pid("web"))
 
 
+def test_a_heal_goes_on_when_its_rulebook_ends(world: World) -> None:
+    """C11 What has begun is brought to its end without the rulebook, and a rulebook started beside it does not begin it anew."""
+    bed, rulebook = world.beds["web1"], world.rulebook
+    starts, before = bed.starts("orphan"), time.time()
+    os.kill(bed.pid("orphan"), signal.SIGKILL)
+    until(lambda: "web1/orphan" in rulebook.handed(), PATIENT, "the guard hands it on")
+    until(rulebook.runs, PATIENT, "the runbook runs")
+    rulebook.kill()
+    assert rulebook.runs() and bed.starts("orphan") == starts
+    recovered(bed, "orphan", before, rulebook)
+    until(lambda: not rulebook.runs(), PATIENT, "the runbook ends")
+    assert bed.starts("orphan") == starts + 1
+    rulebook.start()
+
+
 def test_an_alert_while_the_rulebook_is_down_is_healed_when_it_is_back(world: World) -> None:
     """C45 Alertmanager keeps it and tries again; what was handed on before is not begun anew."""
     bed, rulebook = world.beds["web1"], world.rulebook
@@ -161,8 +176,7 @@ def test_an_alert_while_the_rulebook_is_down_is_healed_when_it_is_back(world: Wo
     others = bed.starts("web")
     os.kill(bed.pid("late"), signal.SIGKILL)
     until(lambda: world.chain.firing(service="late", selfheal="heal"), PATIENT, "Alertmanager has it")
-    failed = 'sum(alertmanager_notifications_failed_total{integration="webhook"})'
-    assert bed.starts("late") == starts, failed
+    assert bed.starts("late") == starts
     rulebook.start()
     recovered(bed, "late", before, rulebook)
     assert bed.starts("late") == starts + 1 and bed.starts("web") == others
@@ -188,13 +202,11 @@ NOTES = """
 - hosts: "{{ selfheal_hosts }}"
   gather_facts: false
   tasks:
-    - ansible.builtin.shell:
-        cmd: |
-          printf '%%s begin %%s\\n' "$(date +%%s.%%N)" "$NOTE" >> %(notes)s
-          printf '%%s end %%s\\n' "$(date +%%s.%%N)" "$NOTE" >> %(notes)s
-      environment:
-        NOTE: "{{ inventory_hostname }} {{ selfheal_names | join(',') }} {{ selfheal_alert.fingerprint }} {{ given | length }}"
+    - ansible.builtin.raw: |
+        printf '%%s begin %%s\n' "$(date +%%s.%%N)" {{ note | quote }} >> %(notes)s
+        printf '%%s end %%s\n' "$(date +%%s.%%N)" {{ note | quote }} >> %(notes)s
       vars:
+        note: "{{ inventory_hostname }} {{ selfheal_names | join(',') }} {{ selfheal_alert.fingerprint }} {{ given | length }}"
         given: "{{ ansible_eda | to_json }}"
 """
 
@@ -258,7 +270,7 @@ def test_sixty_alerts_at_once_are_sixty_heals(noted: Noted, tmp_path: pathlib.Pa
         began = time.time()
         wanted = {(host, service) for host in noted.hosts for service in ("web", "db")}
         chain.fire([{"labels": alert(host, service)["labels"]} for host, service in sorted(wanted)])
-        runs = noted.ended(60, 240)
+        runs = noted.ended(60, 500)
         took = time.time() - began
     finally:
         chain.close()
