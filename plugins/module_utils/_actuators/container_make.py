@@ -154,6 +154,11 @@ class Maker:
             return None if gone.status == "ok" else gone
         return Outcome("bad", Reason.NAME_CONFLICT, conflict(told))
 
+    def _found(self, name: str) -> Work[Optional[Told]]:
+        """What bears exactly that name; None where nothing does, or nobody can tell."""
+        there = yield from self._ask("GET", "/containers/%s/json" % name)
+        return there.data["body"] if there.status == "ok" and name_of(there.data["body"]) == name else None
+
     def _join(self, old: Told) -> Work[Optional[Outcome]]:
         """The other networks of the old one, as an engine takes only one when a container is made."""
         networks = _networks(old)
@@ -266,22 +271,24 @@ def conflict(told: Told) -> str:
     )
 
 
-def mend(engine: ContainerEngine, name: str, there: Mapping[str, str]) -> Work[Optional[Outcome]]:
-    """Put right what a run that was killed in the middle left. there: all containers' ids by name. None where there is nothing to mend."""
+def mend(engine: ContainerEngine, name: str) -> Work[Optional[Maker]]:
+    """Put right what a run that was killed in the middle left. A maker where the new one runs, and has still to be proven or undone.
+
+    What a deployment left in the middle is its own: it is taken up by `deployment_resume`.
+    """
     maker = Maker(engine, name)
-    if name not in there and name + OLD in there:
-        outcome = yield from maker._rename(there[name + OLD], name)
-        return outcome
-    if name in there and name + OLD in there:
-        outcome = yield from maker._ask("GET", "/containers/%s/json" % there[name])
-        labels = of(outcome.data["body"], "Config", "Labels") if outcome.status == "ok" else {}
-        if RELEASE not in labels and labels.get(REPLACES) == there[name + OLD]:
-            if of(outcome.data["body"], "State", "Status") == "running":
-                return (yield from maker._remove(there[name + OLD]))
-            # The new one was never proven: the old one takes its place again.
-            moved = yield from maker._rename(there[name], name + NEW)
-            back = yield from maker._rename(there[name + OLD], name) if moved.status == "ok" else _as(moved)
-            return back
+    here, old = (yield from maker._found(name)), (yield from maker._found(name + OLD))
+    if old is None or RELEASE in (of(old, "Config", "Labels") or {}):
+        return None
+    if here is None:
+        yield from maker._rename(str(old["Id"]), name)
+        return None
+    if of(here, "Config", "Labels", REPLACES) != old["Id"]:
+        return None
+    maker.taken_up(here, old)
+    if of(here, "State", "Status") == "running":
+        return maker
+    yield from maker.undo()  # it never came up: the old one takes its place again
     return None
 
 

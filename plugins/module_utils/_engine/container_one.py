@@ -146,9 +146,10 @@ class One:
         """there: every container of the engine, by name."""
         name = self.want.name
         try:
-            if not self._terms.dry and name + core.OLD in there:
-                yield from mend(self._survey.engine, name, {each.name: each.id for each in there.values()})
             going_on = True
+            old = there.get(name + core.OLD)
+            if old is not None and core.RELEASE not in old.labels and not self._terms.dry:
+                going_on = yield from self._mended()
             while going_on:
                 going_on = yield from self._round()
         except RecordError as error:
@@ -156,6 +157,17 @@ class One:
         finally:
             if self._ours:
                 self._around.give(name)
+
+    def _mended(self) -> Work[bool]:
+        """A run before was killed between making it anew and proving it: what it left is proven or undone. False when that is forbidden."""
+        while not self._ours:
+            if not (yield from self._permit()):
+                return False
+        self._deeds.maker = yield from mend(self._survey.engine, self.want.name)
+        if self._deeds.made_anew:
+            self.result.actions.append("recreate")
+            self.result.action = "recreate"
+        return True
 
     def _round(self) -> Work[bool]:
         """Look, decide, and do one thing. False when it is over."""

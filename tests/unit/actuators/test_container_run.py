@@ -57,7 +57,7 @@ class Containers:
 
     def _handle(self, connection: socket.socket, line: str) -> None:
         verb, path = line.split()[:2]
-        path = path.partition("?")[0]
+        path, _mark, query = path.partition("?")
         if path == "/containers/json":
             listed = [
                 {
@@ -65,7 +65,7 @@ class Containers:
                     "Names": [each["Name"]],
                     "State": each["State"]["Status"],
                     "Status": "Up 2 hours",
-                    "Labels": {},
+                    "Labels": each["Config"]["Labels"],
                     "Created": 1,
                 }
                 for each in self.all.values()
@@ -82,6 +82,11 @@ class Containers:
                 connection.sendall(answer(found))
             elif verb == "DELETE":
                 del self.all[found["Name"][1:]]
+                connection.sendall(answer(None, 204))
+            elif parts[3] == "rename":
+                del self.all[found["Name"][1:]]
+                found["Name"] = "/" + query.partition("=")[2]
+                self.all[found["Name"][1:]] = found
                 connection.sendall(answer(None, 204))
             else:
                 self._post(found, parts[3])
@@ -185,6 +190,40 @@ def test_what_is_recorded(bed: Bed) -> None:
     result = bed.heal("web")["web"]
     assert [("failure", "web"), ("start", "web"), ("recover", "web")] == bed.around.events
     assert "healed" == result.reason and result.took_ms is not None and result.took_ms >= 0
+
+
+def left_by_a_run_that_was_killed(bed: Bed, status: str = "running", **labels: str) -> str:
+    """The new one has the name and was never proven, the old one waits; the id of the old one."""
+    bed.engine.add("web.selfheal-old", "exited", 0, Config={"Labels": labels, "Image": "x", "StopTimeout": 1})
+    old = str(bed.engine.all["web.selfheal-old"]["Id"])
+    bed.engine.add("web", status, Config={"Labels": {"selfheal.replaces": old}, "Image": "x", "StopTimeout": 1})
+    return old
+
+
+def test_killed_between_swap_and_proof(bed: Bed) -> None:
+    """C51 the next run proves what a killed one has made anew, and only then the old one goes."""
+    left_by_a_run_that_was_killed(bed)
+    result = bed.heal("web")["web"]
+    assert ("changed", ["recreate"]) == (result.outcome, result.actions)
+    assert ["web"] == list(bed.engine.all) and not bed.engine.posts
+
+
+@pytest.mark.parametrize("status", ["running", "exited"])
+def test_killed_between_swap_and_proof_of_one_that_does_not_do(bed: Bed, status: str) -> None:
+    """C51 what is not well is taken back: the old one has its name again, and runs."""
+    old = left_by_a_run_that_was_killed(bed, status)
+    bed.engine.all["web"]["State"]["Health"] = {"Status": "unhealthy", "Log": []}
+    result = bed.heal("web")["web"]
+    assert [old] == [told["Id"] for told in bed.engine.all.values()] and ["web"] == [told["Name"][1:] for told in bed.engine.all.values()]
+    assert "running" == bed.engine.all["web"]["State"]["Status"]
+    assert result.outcome == ("failed" if status == "running" else "unchanged")
+
+
+def test_what_a_deployment_left_in_the_middle_is_its_own(bed: Bed) -> None:
+    """Between its two renames nobody bears the name: a deployment goes on with it, and nobody else renames anything."""
+    bed.engine.add("web.selfheal-old", Config={"Labels": {"selfheal.release": "one"}, "Image": "x", "StopTimeout": 1})
+    result = bed.heal("web")["web"]
+    assert "no_such_container" == result.reason and not bed.engine.posts and ["web.selfheal-old"] == list(bed.engine.all)
 
 
 def test_a_loop_ends_with_the_budget(bed: Bed) -> None:
