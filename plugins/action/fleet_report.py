@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import os
 import time
 from typing import Any
@@ -20,8 +19,7 @@ from ansible_collections.faultline.selfheal.plugins.module_utils._core.times imp
 from ansible_collections.faultline.selfheal.plugins.plugin_utils import _report_files as files
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._mirror import Mirror
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._report import Fleet, as_data
-
-PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "roles", "report", "files", "page.html")
+from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_page import page
 
 
 class ActionModule(ActionBase):
@@ -73,9 +71,8 @@ def _make(options: dict[str, Any], begin: float, now: float, check: bool) -> dic
         fleet = _read(options, begin, now, lambda incident: rows.writerow(files.incident_row(incident)))
         data = as_data(fleet, now, options["title"])
         files.write_services(stack.enter_context(files.Output(names["services.csv"])), fleet)
-        json.dump(data, stack.enter_context(files.Output(names["report.json"])), indent=1)
-        with open(PAGE, encoding="utf-8") as source:
-            stack.enter_context(files.Output(names["index.html"])).write(files.page(source.read(), data, fleet))
+        files.write_json(stack.enter_context(files.Output(names["report.json"])), data)
+        stack.enter_context(files.Output(names["index.html"])).write(page(data, fleet))
         return _told(data, names)
 
 

@@ -13,15 +13,15 @@ Note that this is a private utility of this collection; other collections must n
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ansible_collections.faultline.selfheal.plugins.module_utils._core.errors import RecordError
 from ansible_collections.faultline.selfheal.plugins.module_utils._core.times import format_time
 from ansible_collections.faultline.selfheal.plugins.module_utils._records.files import cause, lock_file, replace_file
-from ansible_collections.faultline.selfheal.plugins.module_utils._records.read import scan
 from ansible_collections.faultline.selfheal.plugins.module_utils._records.segments import (
     SEGMENT_SIZE,
     ZEROS,
@@ -29,6 +29,7 @@ from ansible_collections.faultline.selfheal.plugins.module_utils._records.segmen
     digest,
     find_end,
     head,
+    open_segment,
     parse,
     segment_path,
     segments,
@@ -37,6 +38,9 @@ from ansible_collections.faultline.selfheal.plugins.module_utils._records.segmen
 LOCK_WAIT = 60.0
 FAULTS = "faults.json"
 MOST_FAULTS = 1000
+_BLOCK = 1 << 18
+_STAMP = b'"timestamp":"'
+_decode = json.JSONDecoder().raw_decode
 """The kinds of fault: what was found, and what it means."""
 KINDS = {
     "rewritten": "the event kept here has another hash on the host: its timeline was written anew",
@@ -115,9 +119,17 @@ class Mirror:
         return Head(0, ZEROS)
 
     def events(self, since: str | None = None) -> Iterator[dict[str, Any]]:
-        """Every event that is kept, one at a time."""
+        """Every event that is kept, one at a time, as it was taken in: `fetch` has checked it. `since`: as timestamps are written.
+
+        Raises RecordError.
+        """
         for generation in self.generations:
-            yield from scan(generation, since=since)
+            for segment in segments(generation):
+                try:
+                    with os.fdopen(open_segment(segment.path), "rb", _BLOCK) as file:
+                        yield from _events(file, since)
+                except OSError as error:
+                    raise RecordError("Reading %s: %s" % (segment.path, cause(error))) from error
 
     def faults(self) -> list[dict[str, Any]]:
         """What was ever wrong with this host's timeline, the oldest first. A file that cannot be read is a fault, too."""
@@ -201,6 +213,23 @@ def _disagreement(kept: Head, told: Told) -> str | None:
     if told.known is False:
         return "rewritten"
     return "cut" if told.head.seq < kept.seq else "gap"
+
+
+def _events(file: BinaryIO, since: str | None) -> Iterator[dict[str, Any]]:
+    earliest = None if since is None else since.encode()
+    # A line beyond all sizes comes in pieces, none of which is an event.
+    for line in iter(functools.partial(file.readline, _BLOCK), b""):
+        if earliest is not None:
+            # Most lines of an old timeline are not looked into. A host that writes them in another form than ours hides nothing by that.
+            start = line.find(_STAMP, 0, 64)
+            if start >= 0 and line[start + len(_STAMP) :][:24] < earliest:
+                continue
+        try:
+            event = _decode(line.decode())[0]
+        except (ValueError, RecursionError):
+            continue  # half a line of a run that died; the next one takes it in again
+        if isinstance(event, dict) and (since is None or str(event.get("timestamp")) >= since):
+            yield event
 
 
 class _Writer:

@@ -72,9 +72,9 @@ class ServiceStatistics:
     def add(self, event: Mapping[str, Any], at: float) -> None:
         kind, incident = event.get("type"), event.get("incident") or ""
         raw = event.get("data")
-        data: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
+        data: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
         previous = data.get("previous")
-        if isinstance(previous, Mapping) and (kind in ACTIONS or kind == "page"):
+        if isinstance(previous, dict) and (kind in ACTIONS or kind == "page"):
             self.outcome(incident, str(previous.get("outcome") or previous.get("reason") or "unknown"))
         if kind == "failure":
             # An incident is counted once, however often its failure is told (a relapse while observing, a restart of the watchdog).

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import hashlib
-import html.parser
 import io
 import json
 import os
@@ -21,10 +19,12 @@ import pytest
 from ansible_collections.faultline.selfheal.plugins.action import fleet_report
 from ansible_collections.faultline.selfheal.plugins.module_utils._core.times import format_time
 from ansible_collections.faultline.selfheal.plugins.module_utils._records.extract import extract
+from ansible_collections.faultline.selfheal.plugins.module_utils._records.segments import Head
 from ansible_collections.faultline.selfheal.plugins.module_utils._records.timeline import Timeline
+from ansible_collections.faultline.selfheal.plugins.plugin_utils._incidents import Incident, Incidents, mark
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._mirror import Mirror, Told
-from ansible_collections.faultline.selfheal.plugins.plugin_utils._report import Incident, Incidents, rate
-from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_files import Output, cell, span
+from ansible_collections.faultline.selfheal.plugins.plugin_utils._report import Newest, rate, spans
+from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_files import Output
 
 NOW = 1795294218.0
 
@@ -133,60 +133,6 @@ def test_a_tampered_timeline_is_named(tmp_path: pathlib.Path) -> None:
     assert (made["tampered"], made["total"]["chains"]) == (["web1"], {"tampered": 1})
 
 
-class Page(html.parser.HTMLParser):
-    """Which elements there are, and what the scripts and the policy say."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[str] = []
-        self.policy = ""
-        self.scripts: list[str] = []
-        self.outside: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
-        found = dict(attrs)
-        if found.get("http-equiv") == "Content-Security-Policy":
-            self.policy = str(found["content"])
-        self.outside += ["%s %s" % (tag, key) for key in found if key in ("src", "href", "action") or key.startswith("on")]
-
-    def handle_endtag(self, tag: str) -> None:
-        self.elements.append("/" + tag)
-
-    def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1] == "script":
-            self.scripts.append(data)
-
-
-HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)>{{data}}"'
-
-
-def test_nothing_a_host_says_runs_in_a_browser(tmp_path: pathlib.Path) -> None:
-    """Names and reasons from hosts are text; the policy lets the page's own script run and no other; nothing is loaded from outside."""
-    write(
-        tmp_path,
-        "web1",
-        [
-            (9, "failure", HOSTILE[:200], "i-1", {"failure_time": ago(10), "reason": HOSTILE}),
-            (8, "blocked", HOSTILE[:200], "i-1", {"reason": HOSTILE}),
-        ],
-    )
-    make(tmp_path, ["web1"], title=HOSTILE)
-    page = Page(read(tmp_path, "index.html"))
-    assert page.elements.count("script") == 2
-    assert ("img" in page.elements, page.outside) == (False, [])
-    checksum = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
-    assert "script-src 'sha256-%s'" % checksum in page.policy
-    assert json.loads(page.scripts[0])["lanes"][0][1] == HOSTILE[:200]
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
-def test_nothing_a_host_says_runs_in_a_spreadsheet(text: str) -> None:
-    """A cell that would be a formula is text."""
-    assert (cell(text), cell("web"), cell(-1)) == ("'" + text, "web", -1)
-
-
 def test_an_incident_without_an_end_is_over_when_the_next_begins() -> None:
     """A service has one incident at a time; the host rebooted, or its state was lost."""
     told: list[Incident] = []
@@ -212,15 +158,6 @@ def test_a_rung_is_judged_by_what_is_known_of_it(counts: dict[str, int], expecte
     assert rate(counts)["rate"] == expected
 
 
-@pytest.mark.parametrize(
-    "milliseconds, text",
-    [(None, "–"), (0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (90_000, "1.5 min"), (7_200_000, "2.0 h"), (259_200_000, "3.0 d")],
-)
-def test_spans_as_people_read_them(milliseconds: float | None, text: str) -> None:
-    """From milliseconds to days."""
-    assert span(milliseconds) == text
-
-
 def test_a_file_is_replaced_when_it_is_complete_and_not_otherwise(tmp_path: pathlib.Path) -> None:
     """A report that fails in the middle leaves the one of last time, and no litter."""
     (tmp_path / "x").write_text("old")
@@ -231,3 +168,76 @@ def test_a_file_is_replaced_when_it_is_complete_and_not_otherwise(tmp_path: path
     with Output(str(tmp_path / "x")) as file:
         file.write("new")
     assert ((tmp_path / "x").read_text(), re.sub(r".*(...)$", r"\1", oct((tmp_path / "x").stat().st_mode))) == ("new", "640")
+
+
+SCHEMA = pathlib.Path(__file__).resolve().parents[3] / "docs" / "report.schema.json"
+
+
+def test_the_json_is_what_its_schema_says(tmp_path: pathlib.Path) -> None:
+    """docs/report.schema.json knows every key there is, and no report has another."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    write(tmp_path, "web1", [*incident(500), (90, "hold", "web", None, {"owner": "kim", "reason": "patching"})])
+    write(tmp_path, "web2", [(90, "failure", "db", "db-1", {"failure_time": ago(90)}), (80, "blocked", "db", "db-1", {"reason": "hold"})])
+    with Mirror(str(tmp_path / "mirror"), "web1", lambda: NOW) as mirror:
+        mirror.note_broken({"seq": 2, "path": "x", "line": 2, "problem": "altered"})
+    for hosts in ([], ["web1", "web2", "web3"]):
+        make(tmp_path, hosts, unreached={"web3": "no route"})
+        data = json.loads(read(tmp_path, "report.json"))
+        jsonschema.validate(data, schema)
+        assert {len(each) for each in (data["hosts"], data["marks"])} == {len(hosts), len(hosts[:1])}
+    data["total"]["new"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, schema)
+
+
+def test_a_report_is_compared_line_by_line(tmp_path: pathlib.Path) -> None:
+    """Each incident and each host has a line of the JSON."""
+    write(tmp_path, "web1", incident(500) + incident(300))
+    make(tmp_path, ["web1"])
+    assert sum(line.startswith('{"host":"web1","service":"web"') for line in read(tmp_path, "report.json").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "type, data, expected",
+    [
+        ("deployment_phase", {"phase": "active", "release": "20261121"}, "20261121: active"),
+        ("deployment_phase", {"phase": "building", "release": "20261121"}, None),
+        ("hold", {"owner": "kim", "reason": "patching"}, "kim: patching"),
+        ("note", {"text": "x" * 999}, "x" * 160),
+        ("watchdog_start", None, ""),
+        ("recover", {"detail": "x"}, None),
+    ],
+)
+def test_what_is_shown_beside_incidents(type: str, data: Any, expected: str | None) -> None:
+    """What people and deployments did, in a few words; not what belongs to an incident anyway."""
+    made = mark("web1", {"type": type, "service": "web", "data": data}, 5.0)
+    assert (None if made is None else made.detail) == expected
+
+
+def test_recoveries_by_their_length() -> None:
+    """Each counts once, by the first limit that it does not exceed."""
+    counts = {each["up_to_ms"]: each["count"] for each in spans([0, 100, 101, 1_800_000, 1_800_001])}
+    assert {limit: count for limit, count in counts.items() if count} == {100: 2, 300: 1, 1_800_000: 1, None: 1}
+
+
+def test_only_the_newest_are_kept_and_all_are_counted() -> None:
+    """In whatever order they come."""
+    newest = Newest(2)
+    for at in (3.0, 9.0, 1.0, 5.0):
+        newest.add(at, Incident("web1", "web", str(at), at))
+    assert ([each.failed for each in newest.all()], newest.count) == ([9.0, 5.0], 4)
+
+
+def test_a_host_that_writes_in_another_form_hides_nothing(tmp_path: pathlib.Path) -> None:
+    """Its lines are looked into, and what is older than the period still does not count."""
+    lines, previous = [], "0" * 64
+    for seq, (when, type) in enumerate(((5000, "failure"), (500, "failure"), (400, "page")), 1):
+        event = {"seq": seq, "host": "x" * 80, "timestamp": ago(when), "service": "web", "type": type, "incident": "i-%d" % when}
+        lines.append(json.dumps({**event, "previous": previous}).encode())
+        previous = hashlib.sha256(lines[-1]).hexdigest()
+    with Mirror(str(tmp_path / "mirror"), "web1", lambda: NOW) as mirror:
+        mirror.fetch(lambda after: Told(True, lines, Head(3, previous), False))
+    total = make(tmp_path, ["web1"], since=1000)["total"]
+    assert (total["incidents"], total["pages"], total["events"]) == (1, 1, 2)
