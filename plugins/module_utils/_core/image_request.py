@@ -213,7 +213,9 @@ def asks_container(target: Target) -> bool:
 
 
 def pointed(target: Target, address: Callable[[int], Tuple[str, int]]) -> Target:
-    """The same probe at the address at which that port of the container is reached."""
+    """The same probe at the address at which that port of the container is reached; one that asks something else as it is."""
+    if not asks_container(target):
+        return target
     if isinstance(target, TcpTarget):
         host, port = address(target.port)
         return target._replace(host=host, port=port)

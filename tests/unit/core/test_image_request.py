@@ -115,6 +115,7 @@ def test_a_probe_of_the_container_itself(target, expected):
 def test_a_probe_of_something_else(target):
     """It is left as it is."""
     assert not asks_container(target)
+    assert pointed(target, lambda port: ("10.0.0.5", port)) == target
 
 
 def asked(**image):
