@@ -134,7 +134,7 @@ def _acting(service: Service, memory: Memory, incident: Incident, facts: Facts, 
     if attempt is None or attempt.ended is None:
         return Decision(Do.WAIT, detail="the action runs")
     if attempt.outcome in ("failed", "cannot_help"):
-        return _over(attempt.outcome, Reason(attempt.reason or Reason.ACTION_FAILED))
+        return _over(attempt.outcome, Reason(attempt.reason or Reason.ACTION_FAILED), attempt.detail)
     if facts.dead:
         return _over("died", Reason.DIED_AGAIN)
     if _answers(incident, facts):
@@ -168,6 +168,8 @@ def _observing(service: Service, memory: Memory, incident: Incident, facts: Fact
 def _escalated(service: Service, memory: Memory, incident: Incident, facts: Facts, now: float) -> Decision:
     if _answers(incident, facts):
         return Decision(Do.OBSERVE, since=facts.verdict.alive_since)
+    if all(each.rung == "page" for each in service.ladder):
+        return Decision(Do.WAIT, Reason.LADDER_EXHAUSTED, "a person was told; the ladder has nothing else to try")
     retry_at = incident.entered + service.retry_every
     if now < retry_at:
         return Decision(Do.WAIT, Reason.LADDER_EXHAUSTED, "a person was told; next try of the first rung follows", until=retry_at)
@@ -265,8 +267,8 @@ def _window_end(service: Service, attempt: Attempt, facts: Facts) -> float:
     return end
 
 
-def _over(outcome: str, reason: Reason) -> Decision:
-    return Decision(Do.ATTEMPT_OVER, reason, previous=Previous(outcome, reason.value))
+def _over(outcome: str, reason: Reason, detail: str = "") -> Decision:
+    return Decision(Do.ATTEMPT_OVER, reason, previous=Previous(outcome, reason.value, detail))
 
 
 def _step_over(rung: Rung, reason: Reason) -> Decision:

@@ -30,6 +30,7 @@ OUTCOMES = {
     "cannot_help": "cannot",
     "unsupported": "cannot",
 }
+BREAKER_WORDS = ("open", "close", "disable", "auto")
 _ANSWERS = ("ok", "bad", "hang", "unknown")
 
 
@@ -52,6 +53,10 @@ class Entry:
                                               or a release project
     maintenance   None                        why, in words          lasts (None: to the end; 0: over)
     network       None                        ok, bad, hang, unknown
+    breaker       the service                 the dependency's, or   result: open, close, disable, auto; reason
+                                              the service's own
+    fallback      who has the dependency      the dependency's       result: ok, failed; takes
+    warm          the service                 warm                   result: ok, bad, hang, unknown
     records       None                        ok or unwritable
     ============  ==========================  =====================  ==========================================================
     """
@@ -117,6 +122,29 @@ class _Names:
         found = [pair for pair in known if pair[1] == named]
         return found or self._unknown("dependency", named, sorted({name for _service, name in known}), path, problems)
 
+    def breaker(self, value: Any, path: str, problems: Problems) -> Any:
+        """A service's own, by the service's name; ``service/dependency`` for that of a dependency."""
+        if isinstance(value, str) and "/" in value:
+            return self.dependency(value, path, problems)
+        service = self.service(value, path, problems)
+        return BAD if service is BAD else [(service, service)]
+
+    def fallback(self, value: Any, path: str, problems: Problems) -> Any:
+        """Of dependencies that have one."""
+        found = self.dependency(value, path, problems)
+        if found is BAD:
+            return BAD
+        having = {(service.name, each.name) for service in self.services.values() for each in service.dependencies if each.fallback}
+        return [pair for pair in found if pair in having] or problems.add(path, "%s has no fallback in its contract" % show(value))
+
+    def warm(self, value: Any, path: str, problems: Problems) -> Any:
+        service = self.service(value, path, problems)
+        if service is BAD:
+            return BAD
+        if self.services[service].keep_warm is None:
+            return problems.add(path, "%s has no keep_warm in its contract" % show(value))
+        return [(service, "warm")]
+
     def peer(self, value: Any, path: str, problems: Problems) -> Any:
         return [(None, value)] if value in self.peers else self._unknown("peer", value, self.peers, path, problems)
 
@@ -179,12 +207,17 @@ def _operator_has_service(_given: Given, written: Given, path: str, problems: Pr
         problems.add(path + ".for", "only a hold has a duration")
 
 
+def _breaker_of_a_service(_given: Given, written: Given, path: str, problems: Problems) -> None:
+    if written.get("to") == "close" and "/" not in str(written.get("breaker")):
+        problems.add(path + ".to", "the breaker of a service itself follows its incident; expected open, disable or auto")
+
+
 def _entries(kind: str) -> Any:
     """Makes entries of one kind out of a record's clean values."""
 
     def make(**given: Any) -> Tuple[Entry, ...]:
         pairs = given[kind]
-        given["result"] = given.get("outcome", given.get("result", "ok"))
+        given["result"] = given.get("outcome", given.get("to", given.get("result", "ok")))
         given["lasts"] = given.get("for")
         override = given.get("service")
         fields = {key: given[key] for key in ("at", "result", "takes", "heals", "lasts", "reason", "holder") if key in given}
@@ -210,8 +243,11 @@ def _kinds(services: Sequence[Service]) -> Dict[str, Record]:
         "maintenance": (_words_of(200), {}, {"for": number(0, 1e8)}),
         "network": (_one_of(*_ANSWERS), {}, {}),
         "records": (_one_of("ok", "unwritable"), {}, {}),
+        "breaker": (names.breaker, {"to": choice(*BREAKER_WORDS)}, {"reason": text(500)}),
+        "fallback": (names.fallback, {"outcome": choice("ok", "failed")}, {"takes": number(0, 1e8)}),
+        "warm": (names.warm, answer, {}),
     }
-    after = {"operator": _operator_has_service}
+    after = {"operator": _operator_has_service, "breaker": _breaker_of_a_service}
     return {
         kind: Record(_entries(kind), need={"at": number(0, 1e8), kind: check, **need}, may=may, after=after.get(kind))
         for kind, (check, need, may) in table.items()
@@ -253,4 +289,4 @@ def parse_scenario(data: object, services: Sequence[Service], what: str = "scena
     return Scenario(until=clean["until"], entries=tuple(sorted(entries, key=lambda entry: entry.at)))
 
 
-__all__ = ["ACTIONS", "Entry", "MOST_BYTES", "OPERATORS", "OUTCOMES", "Scenario", "known_keys", "parse_scenario"]
+__all__ = ["ACTIONS", "BREAKER_WORDS", "Entry", "MOST_BYTES", "OPERATORS", "OUTCOMES", "Scenario", "known_keys", "parse_scenario"]

@@ -23,9 +23,10 @@ from .engine import Engine
 from .healer import Healer
 from .network import NetworkWatch
 from .ports import Held, Records, Stored
+from .scripted import ScriptedBreakers, ScriptedDetour
 from .storm import StormWatch
 from .surroundings import Wiring
-from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, SmoothFallback, World
+from .world import EPOCH, Ask, Reach, ScriptedActuator, ScriptedFallback, World
 
 REFERENCE = Probe("network_reference", "dependency", TcpTarget("192.0.2.1", 443))
 """Asked where a scenario says how the network is; what it answers is scripted."""
@@ -90,6 +91,9 @@ class Simulation:
         self._engine: Optional[Engine] = None
         self._missed: List[Entry] = []
         self._distances = any(entry.kind == "network" for entry in scenario.entries)
+        self._warmed = {entry.service for entry in scenario.entries if entry.kind == "warm"}
+        self.breakers = ScriptedBreakers()
+        self.runs.update({"%s/keep_warm" % name: 0 for name in sorted(map(str, self._warmed))})
         self._network: Optional[NetworkWatch] = None
         self._storm = self._calm()
 
@@ -163,6 +167,19 @@ class Simulation:
         self._nudge(None)
         self._nudge_at(until, None)
 
+    def _warm(self, entry: Entry) -> None:
+        self.world.reached["%s/keep_warm" % entry.service] = entry.result
+
+    def _detour(self, entry: Entry) -> None:
+        self.world.detours["%s/%s" % (entry.service, entry.name)] = entry
+
+    def _breaker(self, entry: Entry) -> None:
+        service, dependency = str(entry.service), entry.name if entry.name != entry.service else None
+        self.breakers.say(service, dependency, entry.result)
+        name = service if dependency is None else "%s/%s" % (service, dependency)
+        self._say("breaker_forced", entry, {"breaker": name, "dependency": dependency, "to": entry.result, "owner": "operator"})
+        self._nudge(service)
+
     def _reference(self, entry: Entry) -> None:
         self.world.reached[REFERENCE.name] = entry.name
 
@@ -174,6 +191,7 @@ class Simulation:
         if self._engine is not None:
             self._count_runs()
             self._engine.healers.clear()  # the dead take no further turn, also not at this instant
+            self.breakers.concerned.clear()
             self._engine = None
             self.world.host.forget()
             for body in self.world.bodies.values():
@@ -241,11 +259,17 @@ class Simulation:
             ask_dependency=lambda rules: Reach(reached, "%s/%s" % (service.name, rules.name)),
             ask_peer=lambda url: Reach(reached, url),
             fallback=ScriptedFallback(self.world, self.world.bodies[service.name]) if service.fallback is not None else None,
-            dependency_fallback=lambda rules: SmoothFallback() if rules.fallback is not None else None,
+            dependency_fallback=lambda rules: self._instead(service, rules.name) if rules.fallback is not None else None,
+            forced=self.breakers,
+            ask_warm=(lambda _rules: Reach(reached, "%s/keep_warm" % service.name)) if service.name in self._warmed else None,
+            keeps_warm=True,
             storm=self._storm,
             network=self._network,
         )
         return Healer(service, self.world.host, actuator, self.world.desk, self.records, prober, wiring=wiring)
+
+    def _instead(self, service: Service, dependency: str) -> ScriptedDetour:
+        return ScriptedDetour(self.world.detours, "%s/%s" % (service.name, dependency))
 
     def _reach_network(self) -> NetworkWatch:
         host, reached = self.world.host, self.world.reached
@@ -268,6 +292,9 @@ class Simulation:
             for name, tally in healer.watch.tally.items():
                 self.runs["%s/%s" % (healer.name, name)] += tally.runs
                 tally.runs = 0
+            if healer.name in self._warmed:
+                self.runs["%s/keep_warm" % healer.name] += sum(healer.around.warm.counts.values())
+                healer.around.warm.counts.update(dict.fromkeys(healer.around.warm.counts, 0))
 
 
 _APPLY: Dict[str, Callable[[Simulation, Entry], None]] = {
@@ -282,6 +309,9 @@ _APPLY: Dict[str, Callable[[Simulation, Entry], None]] = {
     "peer": Simulation._peer,
     "maintenance": Simulation._maintenance,
     "network": Simulation._reference,
+    "warm": Simulation._warm,
+    "fallback": Simulation._detour,
+    "breaker": Simulation._breaker,
     "records": Simulation._records,
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from .._actuators.base import Actuator, Instance, Presence, State, Timed, Work
 from .._core.model import Probe, Service
 from .._core.reasons import Reason
+from .._core.scenario import Entry
 from .._host import Handle, Host, Machine, Outcome, Step
 from .ports import Desk, Held
 from .traffic import Fallback
@@ -263,17 +264,6 @@ class ScriptedFallback(Fallback):
         return outcome
 
 
-class SmoothFallback(Fallback):
-    """Moves of what is used instead of a dependency: no script names them, and they succeed at once."""
-
-    def open(self) -> Work[Outcome]:
-        yield from ()
-        return Outcome("ok")
-
-    def close(self) -> Work[Outcome]:
-        return self.open()
-
-
 class Move(VirtualStep):
     """A scripted move of traffic."""
 
@@ -339,7 +329,9 @@ class World:
         self.desk = ScriptedDesk(self.host)
         self.bodies = {service.name: Body(service) for service in services}
         self.reached: Dict[str, str] = {}
-        """What the script says of dependencies (service/name) and peers (URL)."""
+        """What the script says of dependencies (service/name), peers (URL) and requests that keep a service warm (service/keep_warm)."""
+        self.detours: Dict[str, Entry] = {}
+        """What it says of what is used instead of dependencies (service/name)."""
         self._serial = 0
         self._later: List[Tuple[float, int, Any]] = []
 
@@ -365,7 +357,6 @@ __all__ = [
     "Reach",
     "ScriptedActuator",
     "ScriptedFallback",
-    "SmoothFallback",
     "VirtualHost",
     "VirtualStep",
     "World",

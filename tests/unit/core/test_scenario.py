@@ -130,7 +130,7 @@ def test_nothing_scripted() -> None:
     assert parse_scenario({"until": 3600000}, SERVICES) == Scenario(3600000.0, ())
 
 
-KINDS = "probe, action, dependency, gone, instance, operator, crash, peer, lease, maintenance, network or records"
+KINDS = "probe, action, dependency, gone, instance, operator, crash, peer, lease, maintenance, network, records, breaker, fallback or warm"
 BAD = [
     ({"at": 0, "probe": "wbe/liveness", "result": "ok"}, "script[0].probe: unknown service 'wbe'; did you mean web?"),
     ({"at": 0, "probe": "web/livenes", "result": "ok"}, "script[0].probe: unknown probe of web 'livenes'; did you mean liveness?"),

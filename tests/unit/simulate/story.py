@@ -13,6 +13,9 @@ What happens::
     90    lease web for 40                    somebody else acts on it
     50    dependency payments bad             what it depends on answers so from now on
     50    peer http://two/ready bad           another instance answers so from now on
+    50    breaker web/payments open           somebody says what a breaker is to be: open, close, disable, auto
+    50    detour web/payments failed takes 2  how moves to what is used instead of a dependency go from now on
+    50    warm web hang                       what keeps it warm is answered so from now on
     90    maintenance apt for 40              packages are being changed
     90    network bad                         the network reference answers so from now on
     90    records unwritable                  the disk is full; ok: it is not any more
@@ -116,6 +119,12 @@ def entry(line: str) -> dict[str, Any]:
         made[words[0]] = words[1]
     elif words[0] in ("dependency", "peer"):
         made.update({words[0]: words[1], "result": words[2]})
+    elif words[0] == "warm":
+        made.update(warm=words[1], result=words[2])
+    elif words[0] == "breaker":
+        made.update(breaker=words[1], to=words[2])
+    elif words[0] == "detour":
+        made.update(fallback=words[1], outcome=words[2], takes=float(words[4]) if "takes" in words else 1)
     elif words[0] in ("gone", "instance", "lease"):
         made[words[0]] = words[1]
     elif words[0] == "does":
