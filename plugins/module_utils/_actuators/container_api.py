@@ -129,6 +129,7 @@ class _Speaking(Exchange):
         self._place = request.endpoint
         self._data: Buffer = b""
         self._scanned = 0
+        self._podman = False
 
     def start(self, now: float) -> None:
         if isinstance(self._place, _Socket):
@@ -209,6 +210,7 @@ class _Speaking(Exchange):
             self._scanned = len(buffer)
             check_start(buffer)
             return None
+        self._podman = b"\r\nlibpod-api-version:" in buffer[:end].lower()
         return parse_head(buffer, end, self._request.method), buffer[end:]
 
 
@@ -244,17 +246,17 @@ class _Asking(_Speaking):
         if ended and not whole and head.length != UNTIL_CLOSE:
             raise Bad(Reason.BAD_BODY, "it closed the connection in the middle of its answer")
         if whole or ended:
-            self.outcome = answered(self._say(), head.status, bytes(body))
+            self.outcome = answered(self._say(), head.status, bytes(body), self._podman)
 
 
-def answered(said: str, status: int, body: bytes) -> Outcome:
-    """What an engine's whole answer amounts to."""
+def answered(said: str, status: int, body: bytes, podman: bool = False) -> Outcome:
+    """What an engine's whole answer amounts to; data ``podman`` where it says that it is Podman."""
     try:
         told = json.loads(body) if body.strip() else None
     except ValueError:
         told = None if status >= 400 else body.decode("utf-8", "replace")
     if status < 300 or status == 304:
-        return Outcome("ok", None, "", {"status": status, "body": told})
+        return Outcome("ok", None, "", {"status": status, "body": told, **({"podman": True} if podman else {})})
     words = told.get("message") or told.get("cause") if isinstance(told, dict) else None
     detail = "%s: %s (HTTP %d)" % (said, str(words) if words else printable(body, 200), status)
     detail = " ".join(detail.split())[:LONGEST_DETAIL]

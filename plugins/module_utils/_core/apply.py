@@ -18,18 +18,22 @@ from .model import Service
 from .reasons import Reason
 from .times import compact
 
+LONGEST_WORDS = 300
+"""So many characters of why an action failed are remembered."""
+
 
 def apply(service: Service, memory: Memory, decision: Decision, facts: Facts, now: float) -> Memory:
     """The memory after `decision`. Raises IllegalTransition where the incident's table does not allow it."""
     return _APPLY[decision.do](service, memory, decision, facts, now)
 
 
-def action_ended(memory: Memory, outcome: str, now: float, reason: Optional[Reason] = None) -> Memory:
-    """The action of the present attempt has ended: ok, failed, cannot_help or interrupted."""
+def action_ended(memory: Memory, outcome: str, now: float, reason: Optional[Reason] = None, detail: str = "") -> Memory:
+    """The action of the present attempt has ended: ok, failed, cannot_help or interrupted; `detail`: why, in its own words."""
     incident = memory.incident
     if incident is None or incident.attempt is None or incident.attempt.ended is not None:
         return memory
-    attempt = replace(incident.attempt, ended=now, outcome=outcome, reason=reason.value if reason is not None else None)
+    said = detail[:LONGEST_WORDS] if outcome != "ok" else ""
+    attempt = replace(incident.attempt, ended=now, outcome=outcome, reason=reason.value if reason is not None else None, detail=said)
     return replace(memory, incident=replace(incident, attempt=attempt), last_action=now)
 
 

@@ -69,7 +69,7 @@ class Attempt:
 
     window: seconds from `begun` within which it must be proven; extended only as design §6 says.
     outcome: None while the action runs; then ok, failed, cannot_help or interrupted (the watchdog died meanwhile: never repeated),
-    with the action's own reason.
+    with the action's own reason and words.
     """
 
     rung: str
@@ -79,14 +79,20 @@ class Attempt:
     ended: Optional[float] = None
     outcome: Optional[str] = None
     reason: Optional[str] = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class Previous:
-    """How the last attempt, or the rung passed over, ended."""
+    """How the last attempt, or the rung passed over, ended. detail: in the words of what could not be done, where there are any."""
 
     outcome: str
     reason: str
+    detail: str = ""
+
+    def told(self) -> Dict[str, str]:
+        """For a record."""
+        return {key: value for key, value in vars(self).items() if value}
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ class Listed:
     created: float
     image: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    tells: bool = True
+    """Does the engine's list say what a container's own health check says? Podman's does not."""
 
     @property
     def plainly_well(self) -> bool:
         """Does the list alone say that it runs and that its own health check, where it has one, has passed?"""
-        return self.status == "running" and "(" not in self.said.replace("(healthy)", "")
+        return self.tells and self.status == "running" and "(" not in self.said.replace("(healthy)", "")
 
 
 def listing(engine: ContainerEngine) -> Work[Union[Tuple[Listed, ...], Outcome]]:
@@ -47,10 +49,11 @@ def listing(engine: ContainerEngine) -> Work[Union[Tuple[Listed, ...], Outcome]]
         return outcome
     if not isinstance(outcome.data["body"], list):
         return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's list of containers is no list")
-    return tuple(_listed(each) for each in outcome.data["body"])
+    tells = "podman" not in outcome.data
+    return tuple(_listed(each, tells) for each in outcome.data["body"])
 
 
-def _listed(told: Mapping[str, Any]) -> Listed:
+def _listed(told: Mapping[str, Any], tells: bool) -> Listed:
     # A container that others link to has a name for each of them, with more than one slash.
     names = [str(name).lstrip("/") for name in told.get("Names") or () if str(name).lstrip("/").count("/") == 0]
     identity = str(told.get("Id", ""))
@@ -62,6 +65,7 @@ def _listed(told: Mapping[str, Any]) -> Listed:
         float(told.get("Created") or 0),
         str(told.get("ImageID", "")),
         dict(told.get("Labels") or {}),
+        tells,
     )
 
 

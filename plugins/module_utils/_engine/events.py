@@ -62,7 +62,7 @@ def _attempted(healer: Standing, decision: Decision, before: Memory, facts: Fact
     if decision.retry:
         data["retry"] = True
     if incident.previous is not None:
-        data["previous"] = vars(incident.previous).copy()
+        data["previous"] = incident.previous.told()
     data.update(incident.diagnosis)
     if facts.override:
         data["override"] = sorted(reason.value for reason in facts.override)
@@ -100,7 +100,7 @@ def _paged(healer: Standing, decision: Decision, before: Memory, facts: Facts, n
         return []
     data: Dict[str, Any] = {"reason": str(decision.reason), "detail": decision.detail, "failure_time": iso(incident.failure_time)}
     if incident.previous is not None:
-        data["previous"] = vars(incident.previous).copy()
+        data["previous"] = incident.previous.told()
     data.update(incident.diagnosis)
     if facts.hold is not None:
         data["held"] = facts.hold

@@ -310,7 +310,7 @@ class Healer(Standing):
             word = "ok"
         else:
             word = "cannot_help" if outcome.reason in CANNOT_HELP else "failed"
-        self.memory = action_ended(self.memory, word, now, outcome.reason)
+        self.memory = action_ended(self.memory, word, now, outcome.reason, outcome.detail)
         self.watch.ours = outcome.status == "ok"
         if self.memory.incident is None:
             self._permit.release()
