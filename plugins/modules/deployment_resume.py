@@ -157,7 +157,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.deployment_request import check_place
 from ..module_utils._core.errors import ContractError, Problem, SelfhealError
-from ..module_utils._engine.deploy_report import difference, refused, result, site_of, warnings_of
+from ..module_utils._engine.deploy_report import OPTIONS, difference, refused, result, site_of, warnings_of
 from ..module_utils._engine.deploy_site import DeploySite
 from ..module_utils._engine.deployer import Deployer, Told, projects_of
 from ..module_utils._module import Report, listed, run
@@ -213,12 +213,7 @@ def main() -> None:
         "root": {"type": "path", "required": True},
         "projects": {"type": "list", "elements": "str"},
         "stuck_after": {"type": "float", "default": 300},
-        "wait": {"type": "float", "default": 0},
-        "override": {"type": "list", "elements": "str", "default": [], "choices": ["hold"]},
-        "etc": {"type": "path", "default": "/etc/selfheal"},
-        "state_dir": {"type": "path"},
-        "run_dir": {"type": "path"},
-        "host": {"type": "str"},
+        **OPTIONS,
     }
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), resume)
 

@@ -139,7 +139,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.deployment_request import check_place, check_release
-from ..module_utils._engine.deploy_report import attempted, ending, site_of, warnings_of
+from ..module_utils._engine.deploy_report import OPTIONS, attempted, ending, site_of, warnings_of
 from ..module_utils._engine.deployer import Deployer
 from ..module_utils._module import Report, run
 
@@ -168,12 +168,7 @@ def main() -> None:
         "root": {"type": "path", "required": True},
         "project": {"type": "str", "required": True},
         "to": {"type": "str"},
-        "wait": {"type": "float", "default": 0},
-        "override": {"type": "list", "elements": "str", "default": [], "choices": ["hold"]},
-        "etc": {"type": "path", "default": "/etc/selfheal"},
-        "state_dir": {"type": "path"},
-        "run_dir": {"type": "path"},
-        "host": {"type": "str"},
+        **OPTIONS,
     }
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True), go_back)
 

@@ -428,7 +428,7 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._engine.deploy_report import attempted, ending, new_id, secrets, site_of, warnings_of
+from ..module_utils._engine.deploy_report import OPTIONS, attempted, ending, new_id, secrets, site_of, warnings_of
 from ..module_utils._engine.deployer import Deployer, Told
 from ..module_utils._module import Report, given, run
 
@@ -512,12 +512,7 @@ def main() -> None:
         "keep": {"type": "int", "default": 5},
         "schema": {"type": "int"},
         "schema_floor": {"type": "int"},
-        "wait": {"type": "float", "default": 0},
-        "override": {"type": "list", "elements": "str", "default": [], "choices": ["hold"]},
-        "etc": {"type": "path", "default": "/etc/selfheal"},
-        "state_dir": {"type": "path"},
-        "run_dir": {"type": "path"},
-        "host": {"type": "str"},
+        **OPTIONS,
     }
     # The environment of a build and the text of a route may hold secrets; the system's log gets none of the arguments.
     run(AnsibleModule(argument_spec=spec, supports_check_mode=True, no_log=True), deploy)

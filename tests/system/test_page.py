@@ -8,18 +8,19 @@ The pictures stay in tests/output, for people.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import pathlib
 import re
-import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from typing import Any, List
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from browser import axe_source, install_browser
 
 OUTPUT = pathlib.Path(__file__).resolve().parents[1] / "output"
 SCHEMES = {"light": (255, 255, 255), "dark": (20, 23, 27)}
@@ -35,16 +36,9 @@ axe.run().then(found => { const out = document.createElement("pre"); out.id = "a
 @pytest.fixture(scope="module")
 def browser() -> str:
     """Debian's chromium; installed where this is root's machine and it is missing."""
-    found = shutil.which("chromium")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]
-        done = subprocess.run(
-            install, capture_output=True, text=True, timeout=600, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        )
-        found = shutil.which("chromium")
-        assert found is not None, done.stderr[-2000:]
+    found = install_browser()
     if found is None:
-        pytest.skip("needs chromium: root and apt-get would install it, and here is no %s" % ("apt-get" if os.geteuid() == 0 else "root"))
+        pytest.skip("needs chromium: root and apt-get would install it, or CHROMIUM names one")
     return found
 
 
@@ -96,10 +90,9 @@ def test_it_is_shown_in_a_real_browser(browser: str, shown: str, tmp_path: pathl
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_nobody_is_shut_out(bed: Any, browser: str, shown: str, tmp_path: pathlib.Path, scheme: str) -> None:
     """axe-core, all rules: no violation, light and dark."""
-    package = importlib.util.find_spec("axe_core_python")
-    if package is None or package.origin is None:
+    axe = axe_source()
+    if axe is None:
         pytest.skip("needs the Python package axe-core-python, which carries axe.min.js (tests/requirements-test.txt)")
-    axe = (pathlib.Path(package.origin).parent / "axe.min.js").read_text()
     copy = tmp_path / "page.html"
     copy.write_text(bed.get("/")[1].replace("</body>", AXE % axe.replace("</script", "<\\/script")))
     done = look(browser, tmp_path, scheme, copy.as_uri(), "--dump-dom")

@@ -26,6 +26,15 @@ from .deployer import Told
 from .etc import Etc, read_json
 
 OUTCOMES = ("changed", "unchanged", "planned", "blocked", "failed")
+OPTIONS: Dict[str, Dict[str, Any]] = {
+    "wait": {"type": "float", "default": 0},
+    "override": {"type": "list", "elements": "str", "default": [], "choices": ["hold"]},
+    "etc": {"type": "path", "default": "/etc/selfheal"},
+    "state_dir": {"type": "path"},
+    "run_dir": {"type": "path"},
+    "host": {"type": "str"},
+}
+"""What every module about deployments has among its options; `site_of` reads all but the first two."""
 
 
 def configuration(etc: Etc, host: Optional[str] = None, state_dir: Optional[str] = None, run_dir: Optional[str] = None) -> WatchdogConfig:
@@ -145,6 +154,7 @@ def warnings_of(endings: Sequence[Told], site: DeploySite) -> List[str]:
 
 
 __all__ = [
+    "OPTIONS",
     "OUTCOMES",
     "attempted",
     "configuration",
