@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
-from .._core.containers import NEW, OLD, OWNER, RELEASE, REPLACES
+from .._core.containers import DEPLOYMENT, NEW, OLD, OWNER, REPLACES
 from .._core.reasons import Reason
 from .._host import Outcome
 from .base import Timed, Work
@@ -186,6 +186,7 @@ class Maker:
         body = create_body(old, reference, inherited or {}, {**self._labels, OWNER: self.name, REPLACES: str(old["Id"])}, self._policy)
         kept = [each for each in body["Env"] if each.partition("=")[0] not in self._env]
         body["Env"] = kept + ["%s=%s" % item for item in sorted(self._env.items())]
+        body["Labels"].pop(DEPLOYMENT, None)  # it is not that deployment's any more
         own = {key: value for key, value in self._definition.items() if key not in ("HostConfig", "Labels", "Image")}
         host = {**body["HostConfig"], **(self._definition.get("HostConfig") or {})}
         return {**body, **own, "HostConfig": host, "Labels": {**(self._definition.get("Labels") or {}), **body["Labels"]}}
@@ -271,25 +272,41 @@ def conflict(told: Told) -> str:
     )
 
 
-def mend(engine: ContainerEngine, name: str) -> Work[Optional[Maker]]:
-    """Put right what a run that was killed in the middle left. A maker where the new one runs, and has still to be proven or undone.
+def unfinished(name: str, there: Mapping[str, Tuple[str, Mapping[str, str]]]) -> bool:
+    """Did a run that made a container anew end in the middle? there: id and labels of every container, by name.
 
     What a deployment left in the middle is its own: it is taken up by `deployment_resume`.
     """
+    before = {there[each][0] for each in (name, name + OLD) if each in there}
+    for each in (name, name + NEW):
+        labels = there[each][1] if each in there else {}
+        if labels.get(REPLACES) in before and DEPLOYMENT not in labels:
+            return True
+    return False
+
+
+def mend(engine: ContainerEngine, name: str) -> Work[Optional[Maker]]:
+    """Put that right. A maker where the new one runs, and has still to be proven or undone."""
     maker = Maker(engine, name)
-    here, old = (yield from maker._found(name)), (yield from maker._found(name + OLD))
-    if old is None or RELEASE in (of(old, "Config", "Labels") or {}):
+    here, new, old = (yield from maker._found(name)), (yield from maker._found(name + NEW)), (yield from maker._found(name + OLD))
+    there = {name_of(each): (str(each["Id"]), of(each, "Config", "Labels") or {}) for each in (here, new, old) if each is not None}
+    if not unfinished(name, there):
         return None
-    if here is None:
-        yield from maker._rename(str(old["Id"]), name)
+    if here is not None and old is not None and of(here, "Config", "Labels", REPLACES) == old["Id"]:
+        maker.taken_up(here, old)
+        if of(here, "State", "Status") == "running":
+            return maker
+        yield from maker.undo()  # it never came up: the old one takes its place again
         return None
-    if of(here, "Config", "Labels", REPLACES) != old["Id"]:
-        return None
-    maker.taken_up(here, old)
-    if of(here, "State", "Status") == "running":
-        return maker
-    yield from maker.undo()  # it never came up: the old one takes its place again
+    before = old if here is None else here
+    if before is not None:
+        # It was stopped by that run, and by nobody else.
+        if here is None:
+            yield from maker._rename(str(before["Id"]), name)
+        yield from maker._start(str(before["Id"]))
+    if new is not None:
+        yield from maker._remove(str(new["Id"]))
     return None
 
 
-__all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "mend"]
+__all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "mend", "unfinished"]

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
-from .._actuators.container_make import mend
+from .._actuators.container_make import mend, unfinished
 from .._actuators.container_state import Told, of
 from .._core import containers as core
 from .._core.containers import Found, Plan, Rules, Want
@@ -147,8 +147,8 @@ class One:
         name = self.want.name
         try:
             going_on = True
-            old = there.get(name + core.OLD)
-            if old is not None and core.RELEASE not in old.labels and not self._terms.dry:
+            known = {each: (told.id, told.labels) for each, told in there.items() if each.startswith(name)}
+            if not self._terms.dry and unfinished(name, known):
                 going_on = yield from self._mended()
             while going_on:
                 going_on = yield from self._round()

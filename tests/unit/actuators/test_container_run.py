@@ -233,11 +233,28 @@ def test_killed_between_swap_and_proof_of_one_that_does_not_do(bed: Bed, status:
     assert result.outcome == ("failed" if status == "running" else "unchanged")
 
 
+def beside(bed: Bed, name: str, replaces: str, **labels: str) -> None:
+    bed.engine.add(name, "created", Config={"Labels": {"selfheal.replaces": replaces, "selfheal.owner": "web", **labels}, "Image": "x"})
+
+
+@pytest.mark.parametrize("name", ["web", "web.selfheal-old"])
+def test_killed_before_the_new_one_had_the_name(bed: Bed, name: str) -> None:
+    """C51 the old one was stopped by us and by nobody else: it has its name, and runs again."""
+    bed.engine.add(name, "exited", 0)
+    beside(bed, "web.selfheal-new", str(bed.engine.all[name]["Id"]))
+    result = bed.heal("web")["web"]
+    assert "unchanged" == result.outcome, result
+    assert "running" == bed.engine.all["web"]["State"]["Status"] and ["start web"] == bed.engine.posts
+    assert ["web"] == list(bed.engine.all)
+
+
 def test_what_a_deployment_left_in_the_middle_is_its_own(bed: Bed) -> None:
     """Between its two renames nobody bears the name: a deployment goes on with it, and nobody else renames anything."""
-    bed.engine.add("web.selfheal-old", Config={"Labels": {"selfheal.release": "one"}, "Image": "x", "StopTimeout": 1})
+    bed.engine.add("web.selfheal-old")
+    beside(bed, "web.selfheal-new", str(bed.engine.all["web.selfheal-old"]["Id"]), **{"selfheal.deployment": "two"})
     result = bed.heal("web")["web"]
-    assert "no_such_container" == result.reason and not bed.engine.posts and ["web.selfheal-old"] == list(bed.engine.all)
+    assert "no_such_container" == result.reason and not bed.engine.posts
+    assert ["web.selfheal-new", "web.selfheal-old"] == sorted(bed.engine.all)
 
 
 def test_a_loop_ends_with_the_budget(bed: Bed) -> None:
