@@ -35,6 +35,10 @@ class Rulebook:
         self.token = secrets.token_hex(16)
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True)
+        # As the role alert_receiver installs it.
+        (folder / "bin").mkdir()
+        shutil.copy2(COLLECTION / "roles" / "alert_receiver" / "files" / "ansible-playbook.py", folder / "bin" / "ansible-playbook")
+        (folder / "bin" / "ansible-playbook").chmod(0o755)
         self.memory = folder / "handed.json"
         self.timeline = folder / "timeline"
         self.guard(settings)
@@ -61,7 +65,7 @@ class Rulebook:
         environment.update(java())
         environment.update(
             {
-                "PATH": "%s:%s" % (where / "bin", environment["PATH"]),
+                "PATH": "%s:%s:%s" % (self.folder / "bin", where / "bin", environment["PATH"]),
                 "TMPDIR": str(self.temporary),
                 "HOME": str(self.folder),
                 "LC_ALL": "C.UTF-8",
