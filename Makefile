@@ -7,7 +7,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test dist lint sanity unit system integration lab lab-down lab-test bench docs clean
+.PHONY: help demo test dist lint sanity unit system integration matrix lab lab-down lab-test bench docs clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null || sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile
@@ -35,6 +35,9 @@ system: ## pytest over tests/system: the daemon as real processes
 
 integration: ## every module by ansible-test, the lab's tests and molecule's scenarios, all against the installed tarball
 	@tests/tools/all.sh integration lab molecule
+
+matrix: ## sanity, unit and the core of integration on ansible-core 2.19, 2.20 and 2.21, with every Python each runs on that is here
+	@tests/tools/matrix.sh
 
 lab: ## two real hosts with systemd (Debian 12 and 13) for playing; Docker Engine is started where none runs
 	@tests/tools/lab.sh up

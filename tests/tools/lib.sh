@@ -8,7 +8,9 @@
 
 set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
-VENVS="$ROOT/.venv"
+# Another place for environments, and another ansible-core than tests/requirements-demo.txt has: for matrix.sh.
+VENVS="${SELFHEAL_VENVS:-$ROOT/.venv}"
+CORE="${SELFHEAL_CORE:-}"
 COLLECTIONS="$VENVS/collections"
 INSTALLED="$COLLECTIONS/ansible_collections/faultline/selfheal"
 export ROOT
@@ -46,7 +48,7 @@ _venv() {
     requirements="$ROOT/tests/requirements-$name.txt"
     [ -f "$requirements" ] || die "there is no $requirements"
     python=$("$ROOT/tests/tools/find-python.sh")
-    wanted=$(printf '%s\n' "$where" "$python"; "$python" -c 'import sys; print(sys.version)'; cat "$requirements" "$ROOT/tests/requirements-demo.txt")
+    wanted=$(printf '%s\n' "$where" "$python" "$CORE"; "$python" -c 'import sys; print(sys.version)'; cat "$requirements" "$ROOT/tests/requirements-demo.txt")
     wanted=$(printf '%s' "$wanted" | sha256sum | cut -d' ' -f1)
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$where/bin/python" -c '' 2>/dev/null; then
         return 0
@@ -54,6 +56,12 @@ _venv() {
     say "virtual environment .venv/$name ($("$python" -V 2>&1))"
     rm -rf "$where"
     "$python" -m venv "$where" || die "$python could not make $where; see the message above"
+    if [ -n "$CORE" ]; then
+        mkdir "$where/requirements"
+        cp "$ROOT"/tests/requirements-*.txt "$where/requirements/"
+        sed -i "s/^ansible-core==.*/ansible-core==$CORE/" "$where"/requirements/*.txt
+        requirements="$where/requirements/requirements-$name.txt"
+    fi
     PIP_DISABLE_PIP_VERSION_CHECK=1 "$where/bin/python" -m pip install --quiet --no-input -r "$requirements" \
         || die "pip could not install $requirements into $where; is a package index reachable? (pip config list, PIP_INDEX_URL)"
     printf '%s' "$wanted" >"$stamp"

@@ -261,6 +261,15 @@ ROWS = [
         280.0,
     ),
     Row(
+        "a ladder of a page alone has no rung to try again",
+        Memory(incident=incident(Phase.ESCALATED, entered=NOW - 300.0)),
+        facts(),
+        Do.WAIT,
+        Reason.LADDER_EXHAUSTED,
+        more={"detail": "a person was told; the ladder has nothing else to try"},
+        service=dataclasses.replace(WEB, ladder=WEB.ladder[-1:]),
+    ),
+    Row(
         "then the first rung again",
         Memory(incident=incident(Phase.ESCALATED, entered=NOW - 300.0), position=Position(3)),
         facts(),
