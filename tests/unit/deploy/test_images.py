@@ -183,6 +183,47 @@ def test_what_must_not_run_twice_is_not_rehearsed(stage, engine):
     assert 1 == engine.state()["most"]
 
 
+def test_traffic_is_away_before_a_swap(stage, engine):
+    """Where nothing can hide the gap, the fallback does: opened before the old one stops, closed when the new one is proven."""
+    deploy(stage, "one", "v1", "swap")
+    first = engine.by_name()[NAME]
+
+    def asked(identity, opens):
+        said = str(stage.base / "said")
+        argv = {
+            "argv_open": ["/bin/sh", "-c", "echo open >> %s; %s" % (said, opens)],
+            "argv_close": ["/bin/sh", "-c", "echo close >> " + said],
+        }
+        return {**request(stage, identity, "v2", "swap"), "fallback": {"command": argv}}
+
+    refused = stage.deployer().start(asked("two", "exit 3"))
+    assert refused.outcome == "failed" and "Taking traffic away" in refused.detail
+    assert engine.by_name()[NAME] == first, "never stopped"
+    stage.base.joinpath("said").write_text("")
+    assert stage.deployer().start(asked("three", "exit 0")).outcome == "changed"
+    assert stage.base.joinpath("said").read_text().split() == ["open", "close"]
+
+
+def test_traffic_stays_where_both_can_serve(stage, engine):
+    """With a route nothing has to be taken away."""
+    deploy(stage, "one", "v1")
+    argv = {"argv_open": ["/bin/false"], "argv_close": ["/bin/false"]}
+    assert stage.deployer().start({**request(stage, "two", "v2"), "fallback": {"command": argv}}).outcome == "changed"
+
+
+def test_what_is_kept_is_not_healed():
+    """Labels of the definition are on what is kept, too; a selector means the container that serves."""
+    from selfheal._engine.container_survey import Listed, selected
+
+    labels = {"heal": "yes", "selfheal.owner": NAME}
+    there = [
+        Listed(NAME + suffix, suffix, "exited", "", 0.0, "", labels)
+        for suffix in ("", ".selfheal-old", ".selfheal-failed", ".selfheal-new")
+    ]
+    assert selected(there, {"heal": "yes"}) == [NAME]
+    assert selected([Listed("a.selfheal-old", "1", "exited", "", 0.0, "", {"heal": "yes"})], {"heal": None}) == ["a.selfheal-old"]
+
+
 def test_an_alias_is_given_after_the_gate(stage, engine):
     """It is made without the alias, gets it when it is proven, and the old one loses it before it is stopped."""
     deploy(stage, "one", "v1", "alias")
