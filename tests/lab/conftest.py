@@ -9,6 +9,9 @@ bed           a fresh host of each Debian (the test runs once on each) with the 
 distribution  runs the test once for each Debian, where it makes its hosts itself
 new_bed       a function: `new_bed("debian12", docker=True, packages=("haproxy",))` makes a host. docker: with an engine of its own inside;
               packages: more of the distribution's, none of them running, in an image that is made once
+docked        a fresh host with a container engine: Docker of each Debian, or with `@pytest.mark.over("debian12", "podman")` on these
+healing       container_heal as a task on that host: see `dock.Healing`
+busybox       the path of a tar that an engine imports as an image
 fleet         a function: `fleet("debian12", "debian13")` makes plain hosts that Ansible reaches over SSH: see `fleet.Fleet`
 measured      a function that takes a line of figures, shown at the end of the run
 pyz, engine   the zip application's path on this machine; Docker Engine
@@ -37,11 +40,19 @@ sys.path.insert(0, str(HERE))
 import engine as docker  # noqa: E402
 import lab  # noqa: E402
 from bed import Bed  # noqa: E402
+from dock import DockBed, Healing, busybox_tar, made_bed  # noqa: E402
 from fleet import Fleet  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long(seconds): takes so long, so it begins early")
+    config.addinivalue_line("markers", "over(*kinds): the container engines of `docked`, of debian12, debian13 (Docker) and podman")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "docked" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("over")
+        metafunc.parametrize("docked", mark.args if mark is not None else sorted(lab.SUITES), indirect=True)
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
@@ -70,7 +81,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def measured(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Takes a line for the list of figures at the end of the run."""
     spec = getattr(request.node, "callspec", None)
-    where = str(spec.params.get("distribution", "")) if spec is not None else ""
+    where = str(spec.params.get("distribution") or spec.params.get("docked", "")) if spec is not None else ""
     return lambda text: record_property("measured", "%s: %s" % (where or request.node.name, text))
 
 
@@ -113,8 +124,8 @@ def new_bed(engine: None, pyz: str) -> Iterator[Callable[..., Bed]]:
     """Makes hosts with the watchdog's unit."""
     made: List[lab.Host] = []
 
-    def make(distribution: str, docker: bool = False, packages: Tuple[str, ...] = ()) -> Bed:
-        host = lab.start_host(distribution, docker=docker, packages=packages)
+    def make(distribution: str, docker: bool = False, packages: Tuple[str, ...] = (), volumes: Tuple[str, ...] = ()) -> Bed:
+        host = lab.start_host(distribution, docker=docker, packages=packages, volumes=volumes)
         made.append(host)
         return Bed.on(host, pyz)
 
@@ -143,3 +154,24 @@ def fleet(engine: None, tmp_path: pathlib.Path) -> Iterator[Callable[..., Fleet]
     yield make
     for each in made:
         each.remove()
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tar of a root with one static program."""
+    try:
+        return busybox_tar(tmp_path_factory.mktemp("busybox"))
+    except FileNotFoundError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def docked(request: pytest.FixtureRequest, new_bed: Callable[..., Bed], busybox: str) -> DockBed:
+    """A fresh host with a container engine inside."""
+    return made_bed(new_bed, request.param, busybox)
+
+
+@pytest.fixture
+def healing(docked: DockBed, fleet: Callable[..., Fleet]) -> Healing:
+    """container_heal, by Ansible, on that host."""
+    return Healing(fleet(), docked)
