@@ -92,3 +92,15 @@ def test_its_own_health_check_is_still_starting() -> None:
     stage.actuator.sees = None
     stage.until(42)
     assert [40] == [round(at) for at, _type, _reason in stage.told("recover")]
+
+
+def test_why_an_action_failed_is_told_with_the_next() -> None:
+    """C66 "no space left" is said where a person looks: in the event of the next attempt, and in the page."""
+    stage = Stage(ladder=[{"rung": "restart", "attempts": 2, "timeout": 10}]).watch().until(5)
+    stage.actuator.fails = True
+    stage.body.alive = False
+    stage.body.ends(stage.world.host)
+    stage.until(60)
+    told = [(event["type"], event["data"]["previous"]) for event in stage.records.events if "previous" in event["data"]]
+    failed = {"outcome": "failed", "reason": "action_failed", "detail": "it does not start"}
+    assert [("start", failed), ("page", failed)] == told
