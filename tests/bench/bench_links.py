@@ -33,7 +33,7 @@ SHARED_MEMORY = "/dev/shm"
 
 
 def journal(release: str, minute: int) -> str:
-    """A deployment's journal, as large as one that went through all phases."""
+    """A deployment's journal as it is written, as large as one that went through all phases."""
     at = "2026-11-21T21:%02d:00.000Z" % minute
     phases = ["pulling_source", "building", "copying_files", "creating_symlinks", "updating_routes", "health_check"]
     entry = {
@@ -62,7 +62,7 @@ def journal(release: str, minute: int) -> str:
         "notes": [],
         "request": {"root": "/var/www", "project": "web", "source": {"upload": {"path": "/srv/web.tar.gz"}}, "keep": 5},
     }
-    return json.dumps(entry, indent=1)
+    return json.dumps(entry, indent=1) + "\n"
 
 
 def lay_out(root: pathlib.Path, count: int) -> None:

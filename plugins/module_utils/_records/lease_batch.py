@@ -10,22 +10,25 @@ A lease that must outlive its maker's next second is fsynced (`LeaseSet.acquire`
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, List, NamedTuple, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from .._core.errors import LeaseHeld, RecordError
 from .events import encode
-from .files import Owner, cause, make_directory, read_file, remove, temporary_name
+from .files import Owner, cause, make_directory, remove, temporary_name
 from .lease import Held, LeaseInfo, LeaseSet, _dump, _end
 
-_LIMIT = 65536
 # What stands for the name while the rest of a lease is written, and how JSON says it.
 _HERE = "\0"
 _PLACE = b'"\\u0000"'
 
 
 class _Mine(NamedTuple):
+    """A lease made here: the file it is. Whoever puts another in its place makes another file."""
+
     path: str
-    content: bytes
+    device: int
+    inode: int
+    changed: int
 
 
 class Batch:
@@ -67,8 +70,8 @@ class ManyLeases(LeaseSet):
         temporary = temporary_name(os.path.join(self.directory, "batch"))
         try:
             for name in sorted(set(names)):
-                mine = _Mine(self._path(name), pattern[0] + encode(name).encode("ascii") + pattern[2])
-                if self._link(mine, temporary):
+                mine = self._link(self._path(name), pattern[0] + encode(name).encode("ascii") + pattern[2], temporary)
+                if mine is not None:
                     batch.own(mine)
                     continue
                 try:
@@ -84,19 +87,21 @@ class ManyLeases(LeaseSet):
         return batch
 
     @staticmethod
-    def _link(mine: _Mine, temporary: str) -> bool:
+    def _link(path: str, content: bytes, temporary: str) -> Optional[_Mine]:
+        """The lease, or None where there is one already."""
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             try:
-                os.write(descriptor, mine.content)
+                os.write(descriptor, content)
+                found = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
-            os.link(temporary, mine.path, follow_symlinks=False)
+            os.link(temporary, path, follow_symlinks=False)
         except FileExistsError:
-            return False
+            return None
         finally:
             remove(temporary)
-        return True
+        return _Mine(path, found.st_dev, found.st_ino, found.st_mtime_ns)
 
     def give_back_all(self, mine: Iterable[_Mine]) -> None:
         """Remove leases as they were made here; what is somebody else's by now stays. Raises RecordError."""
@@ -104,13 +109,13 @@ class ManyLeases(LeaseSet):
         if not mine:
             return
         with self._exclusively("Giving back %d leases" % len(mine)):
-            for path, content in mine:
+            for each in mine:
                 try:
-                    ours = read_file(path, _LIMIT) == content
-                except (FileNotFoundError, ValueError):
-                    ours = False
-                if ours:
-                    remove(path)
+                    found = os.lstat(each.path)
+                except FileNotFoundError:
+                    continue
+                if (found.st_dev, found.st_ino, found.st_mtime_ns) == each[1:]:
+                    remove(each.path)
 
 
 __all__ = ["Batch", "ManyLeases"]
