@@ -58,6 +58,7 @@ class World:
             {name: bed.port for name, bed in self.beds.items()},
             monitoring_interval="1s",
             monitoring_heal_for="0s",
+            monitoring_unwatched_for="0s",
             monitoring_group_interval="10s",
             monitoring_repeat_interval="20s",
         )
