@@ -101,7 +101,7 @@ def test_looking_and_healing(fleet: Callable[..., Fleet], pyz: str) -> None:
     made.ok("probe", selfheal_fail_on="never")
     assert not any(events(host, "restart") for host in hosts)
     refused = made.play("heal", selfheal_names=["web"])
-    assert refused.code != 0 and "at most 1 hosts are healed at once" in " ".join(refused.text.split()), refused.text
+    assert refused.code != 0 and "2 hosts are selected, and heal takes at most 1 at once" in " ".join(refused.text.split()), refused.text
     made.ok("heal", selfheal_names=["web"], selfheal_max_hosts=2)
     for host in hosts:
         assert "module" == wait_for(host, "restart")["source"]
@@ -137,7 +137,12 @@ def test_hands_off(fleet: Callable[..., Fleet], pyz: str) -> None:
 def test_drilling(fleet: Callable[..., Fleet], pyz: str, measured: Any) -> None:
     """`drill` kills and hangs a real unit on every host, one after the other, and measures how it comes back."""
     made = watched(fleet, pyz)
-    made.ok("drill", drill_hosts="all", drill_limits={"detected_ms": 10_000, "restart_ms": 30_000, "hang_extra_ms": 60_000})
+    made.ok(
+        "drill",
+        drill_hosts="all",
+        selfheal_max_hosts=2,
+        drill_limits={"detected_ms": 10_000, "restart_ms": 30_000, "hang_extra_ms": 60_000},
+    )
     for host in made.hosts.values():
         assert ["kill", "hang"] == [event["data"]["fault"] for event in events(host, "fault_inject")]
         assert len(events(host, "recover")) >= 2
