@@ -167,42 +167,33 @@ def _counts(buckets: dict[int, int]) -> list[int]:
 
 def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
     """The mood, one sentence, and what somebody should look at."""
-    hosts, total = data["hosts"], data["total"]
-    told: list[tuple[str, str]] = []
-    for chain, mood, words in (
-        ("tampered", "bad", "%d timelines are not what they were: %s"),
-        ("gap", "warn", "%d timelines lost events to retention before they were fetched: %s"),
-    ):
-        found = [host["host"] for host in hosts if host["chain"] == chain]
-        if found:
-            told.append(
-                (mood, words.replace("timelines are", "timeline is" if len(found) == 1 else "timelines are") % (len(found), _named(found)))
-            )
-    still = ["%s on %s" % (each["service"], each["host"]) for each in data["incidents"] if each["outcome"] == "open"]
-    if total["open"]:
-        told.append(("bad", "%d incidents are open: %s" % (total["open"], _named(still))))
-    away = [host["host"] for host in hosts if host["note"]]
-    if away:
-        told.append(("warn", "%d of %d hosts were not reached; what is known of them is older: %s" % (len(away), len(hosts), _named(away))))
-    silent = [host["host"] for host in hosts if host["chain"] == "unknown" and not host["note"]]
-    if silent:
-        told.append(("warn", "%d hosts have recorded nothing: %s" % (len(silent), _named(silent))))
+    hosts = data["hosts"]
     if not hosts:
         return "warn", "No host is in this report", "<p>The selection of hosts was empty.</p>"
+    tampered = [host["host"] for host in hosts if host["chain"] == "tampered"]
+    still = ["%s on %s" % (each["service"], each["host"]) for each in data["incidents"] if each["outcome"] == "open"]
+    away = [host["host"] for host in hosts if host["note"]]
+    gaps = [host["host"] for host in hosts if host["chain"] == "gap"]
+    silent = [host["host"] for host in hosts if host["chain"] == "unknown" and not host["note"]]
+    told = [
+        ("bad", len(tampered), "timeline is not what it was", "timelines are not what they were", tampered),
+        ("bad", data["total"]["open"], "incident is open", "incidents are open", still),
+        ("warn", len(away), "host was not reached, what is known of it is older", "hosts were not reached, what is known is older", away),
+        ("warn", len(gaps), "timeline lost events before they were fetched", "timelines lost events before they were fetched", gaps),
+        ("warn", len(silent), "host has recorded nothing", "hosts have recorded nothing", silent),
+    ]
+    told = [each for each in told if each[1]]
     if not told:
         return "good", "All is well", "<p>No incident is open, every host was reached, and every timeline is what it was.</p>"
-    mood = "bad" if any(each[0] == "bad" for each in told) else "warn"
-    lines = "\n".join("<li>%s</li>" % re.sub(r"^1 (\w+)s (are|were|have)\b", _singular, text) for _mood, text in told)
-    return mood, "This wants a look" if mood == "warn" else "This needs somebody", "<ul>\n%s\n</ul>" % lines
+    lines = ["<li>%d %s: %s</li>" % (count, one if count == 1 else many, _named(names, count)) for _mood, count, one, many, names in told]
+    mood = told[0][0]
+    return mood, "This wants a look" if mood == "warn" else "This needs somebody", "<ul>\n%s\n</ul>" % "\n".join(lines)
 
 
-def _singular(match: re.Match[str]) -> str:
-    return "1 %s %s" % (match.group(1), {"are": "is", "were": "was", "have": "has"}[match.group(2)])
-
-
-def _named(names: Sequence[str]) -> str:
-    more = " and %d more" % (len(names) - NAMED) if len(names) > NAMED else ""
-    return ", ".join("<bdi>%s</bdi>" % _escape(name) for name in names[:NAMED]) + more
+def _named(names: Sequence[str], count: int) -> str:
+    shown = names[:NAMED]
+    more = " and %d more" % (count - len(shown)) if count > len(shown) else ""
+    return ", ".join("<bdi>%s</bdi>" % _escape(name) for name in shown) + more
 
 
 def _tiles(total: dict[str, Any]) -> str:
@@ -212,12 +203,12 @@ def _tiles(total: dict[str, Any]) -> str:
     shown = [
         ("Hosts", _count(total["hosts"]), "%s not reached" % _count(total["unreached"])),
         ("Incidents", _count(total["incidents"]), "%s open" % _count(total["open"])),
-        ("Healed without a person", _percent(alone), "%s pages" % _count(total["pages"])),
+        ("Healed without a person", _percent(alone), _some(total["pages"], "page")),
         ("Detected (MTTD)", span(mttd and mttd["median"]), "p95 %s, max %s" % (span(mttd and mttd["p95"]), span(mttd and mttd["max"]))),
         ("Recovered (MTTR)", span(mttr and mttr["median"]), "p95 %s, max %s" % (span(mttr and mttr["p95"]), span(mttr and mttr["max"]))),
         ("Between failures (MTBF)", span(total["mtbf_ms"]), "of one service on one host"),
         ("Availability", _percent(total["availability"], 3), "of the time on record"),
-        ("Restarts", _count(restarts), "%s relapses, %s flapped" % (_count(total["relapses"]), _count(total["flaps"]))),
+        ("Restarts", _count(restarts), "%s, %s flapped" % (_some(total["relapses"], "relapse"), _count(total["flaps"]))),
     ]
     return "\n".join("<div><dt>%s</dt><dd>%s<small>%s</small></dd></div>" % tuple(html.escape(part) for part in each) for each in shown)
 
@@ -346,6 +337,10 @@ def _bar(share: float | None, kind: str = "") -> str:
 
 def _count(number: int) -> str:
     return "{:,}".format(number).replace(",", "\u202f")
+
+
+def _some(number: int, what: str) -> str:
+    return "%s %s%s" % (_count(number), what, "" if number == 1 else "s")
 
 
 def _percent(share: float | None, digits: int = 1) -> str:

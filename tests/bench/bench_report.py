@@ -5,7 +5,8 @@
 
     python tests/bench/bench_report.py [--quick]
 
-Takes some three minutes and 700 MB of disk; ratios are those of CPU time. `--quick`: 20 hosts. Where a Chromium is, its first paint of the page is measured, too.
+Takes some three minutes and 700 MB of disk; ratios are those of CPU time. `--quick`: 20 hosts. Where a Chromium is, its first paint of the
+page is measured, too.
 """
 
 from __future__ import annotations

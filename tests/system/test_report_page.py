@@ -210,6 +210,7 @@ def test_few_hosts_are_shown_well(browser: Browser, tmp_path: pathlib.Path, host
     browser.tell("document.getElementById('picture').focus()")
     browser.press("n", "p", "Enter", "+", "ArrowDown", "ArrowUp", "Escape")
     assert said(browser).startswith("0 incidents in %d lane" % hosts)
+    assert browser.tell("getComputedStyle(document.getElementById('more')).display") == "none"
     assert browser.complaints == []
 
 

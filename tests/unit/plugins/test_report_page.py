@@ -9,6 +9,7 @@ import base64
 import hashlib
 import html.parser
 import json
+import re
 
 import pytest
 
@@ -17,7 +18,7 @@ from ansible_collections.faultline.selfheal.plugins.module_utils._core.reasons i
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._incidents import Incident
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._report import BUCKETS, Fleet, as_data
 from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_files import cell, incident_row
-from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_page import WHY, _counts, _percent, page, plain, span
+from ansible_collections.faultline.selfheal.plugins.plugin_utils._report_page import WHY, _counts, _percent, _verdict, page, plain, span
 
 NOW = 1795294218.0
 
@@ -111,6 +112,38 @@ def test_nothing_a_host_says_runs_in_a_spreadsheet(text: str, expected: str) -> 
     """A cell that would be a formula is text, also where another sign parts the cells; numbers stay numbers."""
     assert (cell(text), cell(-1)) == (expected, -1)
     assert incident_row(Incident("h", text, "i", NOW))[1] == expected
+
+
+def host(name: str, chain: str = "intact", note: str = "") -> dict[str, str]:
+    return {"host": name, "chain": chain, "note": note}
+
+
+@pytest.mark.parametrize(
+    "hosts, still, mood, told",
+    [
+        ([], 0, "warn", ["The selection of hosts was empty."]),
+        ([host("a")], 0, "good", ["No incident is open, every host was reached, and every timeline is what it was."]),
+        ([host("a")], 1, "bad", ["1 incident is open: web on h0"]),
+        ([host("a", "gap"), host("b")], 0, "warn", ["1 timeline lost events before they were fetched: a"]),
+        (
+            [host("a", "tampered"), host("b", "tampered"), host("c", "unknown", "no route"), host("<d>", "unknown")],
+            0,
+            "bad",
+            [
+                "2 timelines are not what they were: a, b",
+                "1 host was not reached, what is known of it is older: c",
+                "1 host has recorded nothing: &lt;d&gt;",
+            ],
+        ),
+        ([host("a")], 14, "bad", ["14 incidents are open: %s and 2 more" % ", ".join("web on h%d" % each for each in range(12))]),
+    ],
+)
+def test_on_top_stands_what_somebody_should_look_at(hosts: list[dict[str, str]], still: int, mood: str, told: list[str]) -> None:
+    """The worst first, with names; and that all is well only where it is."""
+    incidents = [{"service": "web", "host": "h%d" % each, "outcome": "open"} for each in range(still)]
+    found, _headline, text = _verdict({"hosts": hosts, "incidents": incidents, "total": {"open": still}})
+    lines = [line for line in re.sub(r"</?(bdi|ul|li|p)>", "", text).splitlines() if line]
+    assert (found, lines) == (mood, told)
 
 
 def test_every_reason_of_a_guard_is_put_in_words() -> None:
