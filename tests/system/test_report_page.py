@@ -90,6 +90,7 @@ def test_nobody_is_shut_out(browser: Browser, page: pathlib.Path, scheme: str, w
     show(browser, page, width, height, scheme)
     browser.tell("document.getElementById('picture').focus()")
     browser.press("n")
+    browser.tell("document.getElementById('beside').open = true")
     OUTPUT.mkdir(exist_ok=True)
     browser.picture(OUTPUT / ("report-%s-%d.png" % (scheme, width)), whole=True)
     assert browser.tell("document.documentElement.scrollWidth") == width
@@ -141,6 +142,13 @@ def test_it_is_used_with_keys_alone(browser: Browser, page: pathlib.Path) -> Non
     assert said(browser).startswith("7 incidents")
     browser.press("Tab")
     assert browser.tell("document.activeElement.getAttribute('aria-label')").startswith("Incidents of the span")
+    marks = "[...document.querySelectorAll('#marks tr')].map(row => [...row.cells].slice(1).map(cell => cell.textContent))"
+    deployed, started = ["web1", "web", "deployment phase", "20261118210000: active"], ["web1", "", "watchdog start", ""]
+    assert browser.tell(marks) == [deployed, started]
+    browser.tell("document.getElementById('picture').focus()")
+    browser.press("+", "+", "+")
+    said(browser)
+    assert browser.tell(marks) == [] and browser.tell("document.getElementById('beside').hidden")
 
 
 def test_it_is_filtered(browser: Browser, page: pathlib.Path) -> None:

@@ -93,6 +93,14 @@
         return row;
       }));
       byId("more").hidden = found.length <= rows;
+      const place = new Set(picture.lanes), beside = data.marks.filter((one) => place.has(one.lane) && one.at >= picture.view.from && one.at <= picture.view.to);
+      byId("beside").hidden = !beside.length;
+      byId("marks").replaceChildren(...beside.slice(0, rows).map((one) => {
+        const row = make("tr"), lane = data.lanes[one.lane], first = make("th", time(one.at), "time");
+        first.scope = "row";
+        row.append(first, make("td", lane.host), make("td", lane.service), make("td", one.type.replaceAll("_", " ")), make("td", one.detail, "text"));
+        return row;
+      }));
       const more = data.all > data.incidents.length ? "; the newest " + data.incidents.length + " of " + data.all + " are shown one by one, all are in incidents.csv" : "";
       byId("said").textContent = found.length + (found.length === 1 ? " incident" : " incidents") + " in " + lanes + (lanes === 1 ? " lane" : " lanes")
         + ", " + time(picture.view.from) + " to " + time(picture.view.to) + " UTC" + more + ".";
