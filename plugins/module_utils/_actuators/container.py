@@ -85,7 +85,8 @@ class ContainerActuator(Actuator):
             if process is not None or self.engine.local is not True:
                 return self._running(told, process, story)
             if time.monotonic() > until:
-                return Presence(State.UNKNOWN, None, "%s, but its process is gone" % states.describe(told), 1.0)
+                detail = "%s, but its process is gone" % states.describe(told)
+                return Presence(State.UNKNOWN, None, detail, 1.0, **self._revival(told, State.UNKNOWN, story))
             yield Timed(Pause(), _LATE_POLL)
 
     def _told_by_events(self) -> Work[Optional[Presence]]:

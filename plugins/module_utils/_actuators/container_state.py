@@ -25,6 +25,8 @@ RESTARTING_FOR = 5.0
 in a row or later: its own policy does not heal it."""
 LASTING = 10.0
 """A life of so many seconds has succeeded: by Docker's own measure, which then forgets its pauses."""
+SOON = 3.0
+"""Podman calls what its policy is about to start exited, for as long as it cleans up after the life before."""
 CREATED_FOR = 10.0
 """So long a container may stand created, as whoever makes it is about to start it."""
 KILL_GRACE = 10.0
@@ -208,7 +210,7 @@ def stands(told: Told, story: Story, clock: Clock) -> Tuple[State, str, Optional
     if status == "dead":
         return State.GONE, "%s; only making it anew helps" % detail, None
     if status in ("exited", "stopped"):
-        return _exited(told, story, detail)
+        return _exited(told, story, detail, clock)
     return State.UNKNOWN, "%s: that is no state that is known here" % detail, None
 
 
@@ -232,8 +234,10 @@ def ended(told: Told, story: Story) -> Optional[Told]:
     return {**told, "State": {**(of(told, "State") or {}), **known}}
 
 
-def _exited(told: Told, story: Story, detail: str) -> Tuple[State, str, Optional[float]]:
+def _exited(told: Told, story: Story, detail: str, clock: Clock) -> Tuple[State, str, Optional[float]]:
     hand = by_hand(told, story)
+    if hand is None and story.silent and policy(told) != "no" and clock.wall - (story.died_at or 0.0) < SOON:
+        return State.STARTING, "%s; policy %s may be about to start it" % (detail, policy(told)), RELOOK_PENDING
     if hand is True:
         return State.STOPPED, "%s; somebody stopped it" % detail, None
     if hand is False or of(told, "State", "Error") or of(told, "State", "OOMKilled"):

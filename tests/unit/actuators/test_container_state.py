@@ -88,6 +88,16 @@ def test_who_stopped_it(events: List[Event], expected: Optional[bool]) -> None:
     assert expected is states.by_hand(told("exited"), story(events))
 
 
+@pytest.mark.parametrize(
+    ("policy", "since", "expected"),
+    [("always", 1.0, State.STARTING), ("always", 4.0, State.STOPPED), ("no", 1.0, State.STOPPED), ("on-failure", 4.0, State.STOPPED)],
+)
+def test_what_podman_is_about_to_start(policy: str, since: float, expected: State) -> None:
+    """C07 between two lives Podman says exited: for moments that is its policy's business, and then somebody's stop."""
+    ended = [("die", PODMAN, NOW.wall - since)]
+    assert expected is stands(told("exited", policy, 137), story(ended), NOW)[0]
+
+
 def test_a_stop_signal_of_its_own_counts() -> None:
     """docker stop of an image with STOPSIGNAL SIGUSR1 sends that."""
     own = told("exited")
