@@ -206,8 +206,8 @@ NOTES = """
   gather_facts: false
   tasks:
     - ansible.builtin.raw: |
-        printf '%%s begin %%s\n' "$(date +%%s.%%N)" {{ note | quote }} >> %(notes)s
-        printf '%%s end %%s\n' "$(date +%%s.%%N)" {{ note | quote }} >> %(notes)s
+        echo "$(date +%%s.%%N)" begin {{ note | quote }} >> %(notes)s
+        echo "$(date +%%s.%%N)" end {{ note | quote }} >> %(notes)s
       vars:
         note: "{{ inventory_hostname }} {{ selfheal_names | join(',') }} {{ selfheal_alert.fingerprint }} {{ given | length }}"
         given: "{{ ansible_eda | to_json }}"
