@@ -44,9 +44,10 @@ def install_browser() -> Optional[str]:
     """The same; installed where this is root's machine and it is missing. Raises RuntimeError when that fails, saying why."""
     found = find_browser()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"]
+        # Another test may be about the same: who comes second waits, and then has nothing to do.
+        install = ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "-q", "--no-install-recommends", "chromium"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(install, capture_output=True, text=True, timeout=600, check=False, env=environment)
+        done = subprocess.run(install, capture_output=True, text=True, timeout=900, check=False, env=environment)
         found = find_browser()
         if found is None:
             raise RuntimeError("apt-get installed no chromium: %s" % done.stderr[-2000:])
