@@ -24,6 +24,8 @@ from .resources import container_engine
 
 T = TypeVar("T")
 WITHIN = 30.0
+DONE_WITHIN = 90.0
+"""A busy host takes long to make, start or stop a container, and an engine that is at work on it is not away."""
 BACK_WITHIN = 60.0
 """An engine that is restarted is back within so many seconds, or the step has failed."""
 ASK_AGAIN = 0.5
@@ -78,7 +80,7 @@ class Containers:
         """By its own stop signal, within its own stop timeout; then the engine kills it. What does not run stays so."""
         if of(told, "State", "Status") == "paused":
             must(self._ask("POST", "/containers/%s/unpause" % told["Id"]))
-        must(self._ask("POST", "/containers/%s/stop" % told["Id"], within=states.stop_timeout(told) + WITHIN))
+        must(self._ask("POST", "/containers/%s/stop" % told["Id"], within=states.stop_timeout(told) + DONE_WITHIN))
 
     def rename(self, told: Told, name: str) -> None:
         if states.name_of(told) != name:
@@ -110,10 +112,12 @@ class Containers:
         path: str,
         query: Tuple[Tuple[str, str], ...] = (),
         body: Optional[Mapping[str, Any]] = None,
-        within: float = WITHIN,
+        within: Optional[float] = None,
     ) -> Outcome:
+        limit = within or (WITHIN if method == "GET" else DONE_WITHIN)
+
         def work() -> Work[Outcome]:
-            outcome = yield Timed(self.engine.call(method, path, query, body), within)
+            outcome = yield Timed(self.engine.call(method, path, query, body), limit)
             return outcome
 
         return drive(self.host, work())
