@@ -200,6 +200,20 @@ ROWS = [
         Reason.WINDOW_OVER,
         more={"previous": Previous("not_healed", "window_over")},
     ),
+    Row(
+        "a window that nobody watched, its healer being dead, proves nothing",
+        acting(attempt(30.0)),
+        facts(FRESH, watched_since=NOW - 1.0),
+        Do.WAIT,
+        until=299.0,
+    ),
+    Row(
+        "but it is over once probes have shown that it did not help",
+        acting(attempt(30.0)),
+        facts(watched_since=NOW - 1.0),
+        Do.ATTEMPT_OVER,
+        Reason.WINDOW_OVER,
+    ),
     Row("a pending job extends it", acting(attempt(10.0)), facts(pending=True), Do.WAIT),
     Row(
         "the action failed",
