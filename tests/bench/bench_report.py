@@ -5,8 +5,8 @@
 
     python tests/bench/bench_report.py [--quick]
 
-Takes some three minutes and 700 MB of disk; ratios are those of CPU time. `--quick`: 20 hosts. Where a Chromium is, its first paint of the
-page is measured, too.
+Takes some three minutes and 700 MB of disk; ratios are those of CPU time. `--quick`: 20 hosts, and
+nothing is demanded of their seconds. Where a Chromium is, its first paint of the page is measured, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from bench_urls import collections
 from table import Row, show
@@ -149,7 +149,11 @@ def report(mirror: pathlib.Path, dest: pathlib.Path) -> None:
 
 def rows(quick: bool) -> Iterator[Row]:
     hosts = QUICK if quick else HOSTS
-    must = MUST_SECONDS * hosts / HOSTS
+    must = "-" if quick else "≤ %g s" % MUST_SECONDS
+
+    def soon(seconds: float) -> Optional[bool]:
+        return None if quick else seconds <= MUST_SECONDS
+
     with tempfile.TemporaryDirectory(prefix="selfheal-bench-") as folder:
         sys.path.insert(0, collections(folder))
         timelines, mirror, dest = (pathlib.Path(folder, name) for name in ("timelines", "mirror", "report"))
@@ -159,10 +163,10 @@ def rows(quick: bool) -> Iterator[Row]:
         fetched = alone(lambda: take_in(timelines, mirror))
         yield Row("taking in %s, every chain checked" % words, str(fetched), other, "%.1f" % (fetched.cpu / raw.cpu))
         made = alone(lambda: report(mirror, dest))
-        yield Row("report of %s" % words, str(made), other, "%.1f" % (made.cpu / raw.cpu), "≤ %g s" % must, made.wall <= must)
+        yield Row("report of %s" % words, str(made), other, "%.1f" % (made.cpu / raw.cpu), must, soon(made.wall))
         both = fetched.wall + made.wall
         ratio = (fetched.cpu + made.cpu) / raw.cpu
-        yield Row("both", "%.1f s" % both, other, "%.1f" % ratio, "≤ %g s" % must, both <= must)
+        yield Row("both", "%.1f s" % both, other, "%.1f" % ratio, must, soon(both))
         most = max(made.memory, fetched.memory)
         yield Row("its memory", "%.0f MB" % most, must="≤ %g MB" % MUST_MEMORY, ok=most <= MUST_MEMORY)
         yield from painted(dest / "index.html", words)
