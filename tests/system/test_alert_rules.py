@@ -19,6 +19,7 @@ import yaml
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from alert_chain import collections
 from alerting import ROLE, ROOT, program, rendered
 
 OUTSIDE = [{"host": "web1", "service": "web", "target": "http://web1/ready"}]
@@ -104,6 +105,38 @@ def test_only_alerts_of_the_rules_are_taken_by_the_rulebook(shipped: pathlib.Pat
     known = (ROOT / "docs" / "alerts.md").read_text()
     names = [rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
     assert [name for name in names if "`%s`" % name not in known] == []
+
+
+CONFIGS = {
+    "Debian's": "alerting:\n  alertmanagers: []\nrule_files:\n  # - first.yml\n\nscrape_configs:\n  # own\n  - job_name: own\n",
+    "at the margin, without rules": "scrape_configs:\n- job_name: own\n",
+    "with rules of its own": "rule_files:\n    - own.yml\nscrape_configs:\n    - job_name: own\n",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS)
+def test_the_hosts_own_configuration_is_added_to_and_kept(tmp_path: pathlib.Path, text: str) -> None:
+    """Every line of before is there, in its order, promtool takes the whole, and a second run changes nothing."""
+    config = tmp_path / "prometheus.yml"
+    config.write_text(text)
+    (tmp_path / "rules.yml").write_text("groups: []\n")
+    role = {"name": "faultline.selfheal.monitoring", "tasks_from": "prometheus.yml"}
+    tasks = [{"ansible.builtin.include_role": role, "vars": {"monitoring_text": "{{ lookup('ansible.builtin.file', monitoring_config) }}"}}]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]))
+    extra = {"monitoring_config": str(config), "monitoring_rules": str(tmp_path / "rules.yml"), "monitoring_hosts": []}
+    extra["monitoring_targets_path"] = str(tmp_path / "targets.yml")
+    where = {"ANSIBLE_COLLECTIONS_PATH": str(collections(tmp_path / "collections"))}
+    where["PATH"] = "%s:%s" % (pathlib.Path(program("promtool")).parent, os.environ["PATH"])
+    argv = ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(extra), str(playbook)]
+    for changed in (True, False):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **where})
+        assert done.returncode == 0 and ("changed=0 " in done.stdout) is not changed, done.stdout + done.stderr
+    read = yaml.safe_load(config.read_text())
+    assert [job["job_name"] for job in read["scrape_configs"]] == ["selfheal", "own"]
+    assert read["rule_files"][0] == str(tmp_path / "rules.yml") and "alertmanagers" in read["alerting"]
+    lines = config.read_text().splitlines()
+    assert [line for line in lines if line in text.splitlines()] == text.splitlines()
 
 
 # -- what is asked for is what is exported ------------------------------------------------------------------------------------------------
