@@ -145,7 +145,7 @@ def _acting(service: Service, memory: Memory, incident: Incident, facts: Facts, 
     if facts.pending:
         return Decision(Do.WAIT, detail="its own stop or start job is pending")
     known_by = facts.watched_since + service.retry_every
-    if facts.watched_since >= end and facts.verdict.failing is None and now < known_by:
+    if facts.watched_since > max(end, attempt.ended) and facts.verdict.failing is None and now < known_by:
         # Whoever takes up the attempt of a healer that is gone may find a service that has been well for long.
         return Decision(Do.WAIT, detail="nobody watched the attempt's window; waiting for what the probes say now", until=known_by)
     return _over("not_healed", Reason.WINDOW_OVER)

@@ -25,11 +25,11 @@ from .._core.containers import DEPLOYMENT, FAILED, NEW, OLD, RELEASE, REPLACES, 
 from .._core.image_request import Switch, Wanted, named_ports, rehearsed, switch_of, wanted_port
 from .._core.reasons import Reason
 from .deploy_run import PhaseFailed, Run
+from .deploy_traffic import away
 from .image_bodies import attached, body_of, endpoint, labels_of, published, rehearsal_of
 from .image_drain import LOOK_EVERY, drain, idle
 from .image_engine import Containers, label, must, pause
 from .image_gate import gate, unproven
-from .phases import away
 
 PORTS = (20000, 29999)
 """From here a container gets a port of its own when a route is to lead to it: below those that the kernel gives to connections."""

@@ -14,12 +14,12 @@ import json
 import os
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from .._actuators import manifest
 from .._core.containers import BESIDE
 from .._core.deployment_request import Route, Source
-from .._core.image_request import Switch, Wanted, joined, rendered
+from .._core.image_request import Wanted, joined, rendered
 from .._core.reasons import Reason
 from .._core.targets import NamedTarget
 from .._host import Host
@@ -29,28 +29,13 @@ from .image_back import Back
 from .image_bodies import own_port
 from .image_engine import Containers, patiently
 from .image_gate import targets
+from .image_source import identified, wanted_of
 from .image_stand import Recorded, Stand, recorded_of
-from .phases import Proof, TreeStrategy
+from .strategy import Proof
+from .tree_strategy import TreeStrategy
 
 RECORD = "image.json"
 _LIMIT = 4 * 1024 * 1024
-
-
-def wanted_of(source: Source) -> Wanted:
-    """What ``source.image`` says. Raises PhaseFailed."""
-    if source.image is None:
-        raise PhaseFailed(Reason.UNSUPPORTED, "source.image: names no image")
-    return source.image
-
-
-def identified(host: Host, source: Source, pinned: Optional[str] = None) -> Dict[str, Any]:
-    """The source's identity: the image's id on this engine. Raises PhaseFailed where it has none, before anything is touched."""
-    wanted = wanted_of(source)
-    told = Containers(host).image(pinned or wanted.reference)
-    if told is None:
-        words = "image %s is not on this engine; pull or load it first. Nothing was touched." % (pinned or wanted.reference)
-        raise PhaseFailed(Reason.IMAGE_MISSING, words)
-    return {"kind": "image", "reference": wanted.reference, "image": str(told.get("Id") or ""), "container": wanted.container}
 
 
 def foreseen(host: Host, source: Source) -> Dict[str, Any]:
@@ -182,4 +167,4 @@ def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000.0, 3)
 
 
-__all__ = ["ImageStrategy", "Switch", "foreseen", "identified", "wanted_of"]
+__all__ = ["ImageStrategy", "foreseen"]

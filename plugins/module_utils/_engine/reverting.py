@@ -18,7 +18,8 @@ from .._records.journal import Journal
 from .cleaning import leftovers
 from .deploy_run import Run
 from .deploy_site import DeploySite
-from .phases import back, strategy_for
+from .deploy_traffic import back
+from .phases import strategy_for
 
 
 def put_back(run: Run, failure: Failure) -> List[str]:

@@ -74,7 +74,7 @@ def same_source(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def unchanged_source(host: Host, source: Source, known: Mapping[str, Any]) -> bool:
     """Would deploying this source again mean the same files as `known`? An upload that is gone since is taken to be what it was."""
     if source.kind == "image":
-        from .image_strategy import identified
+        from .image_source import identified
 
         return bool(identified(host, source)["image"] == known.get("image"))
     if source.kind == "git":
