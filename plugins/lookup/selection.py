@@ -68,7 +68,8 @@ class LookupModule(LookupBase):
         if self.get_option("single"):
             self._refuse_crowds(patterns, everybody)
         limit = (variables or {}).get("ansible_limit")
-        if not self._selected(groups, patterns, limit):
+        # Ansible takes an empty pattern for everybody.
+        if not all(pattern.strip(" ,:") for pattern in patterns) or not self._selected(groups, patterns, limit):
             within = " within --limit %s" % limit if limit else ""
             raise AnsibleError(
                 "Refused: %s selects none of the inventory's %d hosts%s. Check the name, or the inventory given with -i."
