@@ -95,6 +95,12 @@ class Reason(str, enum.Enum):
     TRAFFIC_RETURNED = "traffic_returned"
     FALLBACK_REMOVED = "fallback_removed"
 
+    # Containers.
+    DRIFTED = "drifted"
+    NOT_WANTED = "not_wanted"
+    ORPHANED = "orphaned"
+    NAME_CONFLICT = "name_conflict"
+
     # What a probe found.
     TIMEOUT = "timeout"
     CONNECTION_REFUSED = "connection_refused"
@@ -116,10 +122,6 @@ class Reason(str, enum.Enum):
     NOT_RUNNING = "not_running"
     NOT_ACTIVE = "not_active"
     CONTAINER_UNHEALTHY = "container_unhealthy"
-    DRIFTED = "drifted"
-    NOT_WANTED = "not_wanted"
-    ORPHANED = "orphaned"
-    NAME_CONFLICT = "name_conflict"
     SLOW = "slow"
 
     # Why a probe could not run: its observation is unknown and changes nothing.
