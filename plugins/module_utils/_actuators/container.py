@@ -11,6 +11,7 @@ when we die in the middle. What somebody stopped, killed or paused through the e
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from typing import Any, Dict, List, Optional, Tuple, Union
@@ -152,6 +153,8 @@ class ContainerActuator(Actuator):
         if of(told, "State", "Status") not in ("exited", "stopped") or ended is None:
             return story
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
+        if ended >= self.engine.asked.get(identity, math.inf):
+            return Story(died_at=ended)
         heard = story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END
         noted = manually_stopped(told) if self.engine.local is not False else None
         if noted is False or (noted and (story.away or not heard)):
@@ -254,6 +257,7 @@ class ContainerActuator(Actuator):
         """One request, and proof that what stands there now is new."""
         identity = str(before["Id"])
         self.engine.ours.add(identity)
+        self.engine.asked[identity] = time.time()
         try:
             # By its id: a container of the same name made meanwhile is not touched.
             query = (("t", "1"),) if of(before, "State", "Status") == "restarting" else ()  # nothing lives that could be stopped gently
@@ -266,6 +270,8 @@ class ContainerActuator(Actuator):
             self.engine.ours.discard(identity)
         if isinstance(after, Outcome):
             return _not_asked(after)
+        if of(after, "State", "Status") in ("running", "restarting"):
+            self.engine.asked.pop(identity, None)
         # A start of ours has the engine count its policy's restarts from the beginning.
         self._restarts = (str(after["Id"]), int(after.get("RestartCount") or 0))
         return self._proven(verb, before, after)

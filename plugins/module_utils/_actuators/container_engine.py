@@ -24,7 +24,8 @@ class ContainerEngine:
 
     `problem`: why the engine cannot be asked at present, None while it can. `heard`: are its events heard now, and since when (wall time,
     `heard_since`)? `local`: are its containers' processes those of this host (None: not seen yet)? `ours`: containers, by id, that an
-    action of this process is stopping or starting.
+    action of this process is stopping or starting. `asked`: since when (wall time), until they have started: one that has ended since was
+    stopped by that action, and by nobody else, also if the action failed half way.
     """
 
     def __init__(self, address: str) -> None:
@@ -37,6 +38,7 @@ class ContainerEngine:
         self.names: Set[str] = set()
         """The containers somebody here watches; of others nothing is kept."""
         self.ours: Set[str] = set()
+        self.asked: Dict[str, float] = {}
         self._stories: Dict[str, Story] = {}
         self._health: Dict[str, Tuple[str, str]] = {}
 
@@ -64,6 +66,8 @@ class ContainerEngine:
             name = name if name in self.names else str(attributes.get("oldName", "")).lstrip("/")
         if name not in self.names:
             return None
+        if action == "start":
+            self.asked.pop(identity, None)
         if action == "destroy":
             self.forget(identity)
         elif action == "health_status":
@@ -78,6 +82,7 @@ class ContainerEngine:
         """That container is no more."""
         self._stories.pop(identity, None)
         self._health.pop(identity, None)
+        self.asked.pop(identity, None)
 
     def went_away(self, at: float) -> None:
         """The engine has gone down, at this wall time: containers that died shortly before were not stopped by anybody."""

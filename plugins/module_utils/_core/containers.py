@@ -184,6 +184,10 @@ def _leaving(want: Want, found: Found) -> Plan:
     return Plan("recreate", Reason.GONE, "it is stuck as %s" % found.status)
 
 
+def _stopping(want: Want, found: Found) -> Plan:
+    return Plan("none", Reason.NOT_RUNNING, "the engine is stopping it", wait=True)
+
+
 def _strange(want: Want, found: Found) -> Plan:
     return Plan("none", Reason.UNSUPPORTED, "its state %s is not known here" % found.status, True)
 
@@ -197,6 +201,7 @@ _BY_STATUS: Mapping[str, Callable[[Want, Found], Plan]] = {
     "exited": _exited,
     "stopped": _exited,
     "restarting": _restarting,
+    "stopping": _stopping,
     "dead": _leaving,
     "removing": _leaving,
 }

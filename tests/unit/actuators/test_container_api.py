@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import socket
 import subprocess
@@ -250,6 +251,39 @@ def test_stopped_shortly_before_the_engine_went_down(host: LocalHost, tmp_path: 
     told = {"Id": identity, "Name": "/web", "State": state, "Config": {}, "HostnamePath": str(folder / "hostname")}
     found = finish(host, ContainerActuator("web", known).heard(told))
     assert expected is by_hand(told, found)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_restart_of_ours_that_got_no_further_than_its_stop(host: LocalHost, engine: Made, tmp_path: Any, answered: bool) -> None:
+    """C08 an engine that goes down, or fails, between the stop and the start of our restart notes a stop by hand: it was ours.
+
+    What somebody stops once it runs again is theirs.
+    """
+    identity = "a" * 64
+    folder = tmp_path / identity
+    folder.mkdir()
+    began = "2026-11-22T06:00:00Z"
+    told = {"Id": identity, "Name": "/web", "State": {"Status": "running", "StartedAt": began}, "Config": {}}
+    told["HostnamePath"] = str(folder / "hostname")
+
+    def handler(connection: socket.socket, line: str) -> None:
+        if line.startswith("GET"):
+            connection.sendall(answer(told))
+            return
+        ended = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        told["State"] = {"Status": "exited", "StartedAt": began, "FinishedAt": ended, "ExitCode": 137}
+        (folder / "config.v2.json").write_text(json.dumps({"State": {"FinishedAt": ended}, "HasBeenManuallyStopped": True}))
+        if answered:
+            connection.sendall(answer({"message": "database not open"}, 500))
+
+    server = engine(handler)
+    known = ContainerEngine(server.address)
+    known.names.add("web")
+    actuator = ContainerActuator("web", known)
+    assert finish(host, actuator.restart()).status != "ok"
+    assert not by_hand(told, finish(host, actuator.heard(told)))
+    known.take(event("start", identity=identity, at=time.time()))
+    assert by_hand(told, finish(host, actuator.heard(told)))
 
 
 @pytest.mark.parametrize(("again", "state"), [(False, State.STOPPED), (True, State.GONE)])

@@ -46,6 +46,7 @@ RESTARTS = replace(RUNS, status="restarting", pause=1.0, restarts=3)
         pytest.param(WEB, replace(RUNS, status="removing", pause=3.0), "none", Reason.NOT_RUNNING, id="being removed"),
         pytest.param(WEB, replace(RUNS, status="removing", pause=70.0), "recreate", Reason.GONE, id="stuck in removing"),
         pytest.param(WEB, replace(RUNS, status="melted"), "none", Reason.UNSUPPORTED, id="no state that is known"),
+        pytest.param(WEB, replace(RUNS, status="stopping"), "none", Reason.NOT_RUNNING, id="Podman is stopping it"),
         pytest.param(replace(WEB, state="stopped"), RUNS, "stop", Reason.NOT_WANTED, id="should be stopped"),
         pytest.param(replace(WEB, state="stopped"), EXITED, "none", None, id="is stopped"),
         pytest.param(replace(WEB, state="absent"), RUNS, "remove", Reason.NOT_WANTED, id="should not exist"),
