@@ -44,16 +44,20 @@ def marked(mark):
 
 
 def end_all(mark):
-    """Kill what a test has left."""
-    for pid in marked(mark):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            continue
+    """Kill what a test has left, and what that was about to start."""
+    left = marked(mark)
+    while left:
+        for pid in left:
+            _end(pid)
+        left = marked(mark)
+
+
+def _end(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return  # somebody else's child, or gone
 
 
 __all__ = ["boot_id", "drive", "end_all", "marked"]
