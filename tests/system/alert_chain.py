@@ -37,7 +37,8 @@ class Rulebook:
         self.temporary.mkdir(parents=True)
         # As the role alert_receiver installs it.
         (folder / "bin").mkdir()
-        shutil.copy2(COLLECTION / "roles" / "alert_receiver" / "files" / "ansible-playbook.py", folder / "bin" / "ansible-playbook")
+        outliving = (COLLECTION / "roles" / "alert_receiver" / "files" / "ansible-playbook.py").read_text()
+        (folder / "bin" / "ansible-playbook").write_text("#!/usr/bin/python3\n" + outliving)
         (folder / "bin" / "ansible-playbook").chmod(0o755)
         self.memory = folder / "handed.json"
         self.timeline = folder / "timeline"

@@ -34,9 +34,19 @@ class Engine:
         script = str(pathlib.Path(__file__).parent / "dock.py")
         self._process = subprocess.Popen([sys.executable, script, self.path])
         end = time.monotonic() + 20
-        while not os.path.exists(self.path) and time.monotonic() < end:
+        while not self._answers():
+            if time.monotonic() > end:
+                self.end()
+                raise AssertionError("the engine that is played does not answer")
             time.sleep(0.01)
         self.put(images=IMAGES)
+
+    def _answers(self):
+        """Its socket lies there a moment before anybody listens."""
+        try:
+            return bool(self.state())
+        except OSError:
+            return False
 
     def end(self):
         self._process.kill()

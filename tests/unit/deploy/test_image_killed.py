@@ -21,7 +21,7 @@ STRIDE = 1 if DEEP else 11
 
 
 def deploys(harbour):
-    return lambda stage: harbour.deploy(stage)
+    return harbour.deploy
 
 
 def fails_by_itself(harbour):
@@ -45,7 +45,7 @@ ACTS = {
 SCENES = [(kind, act) for kind in ("route", "alias", "swap") for act in sorted(ACTS)]
 
 
-@pytest.fixture(scope="module", params=SCENES, ids=lambda scene: "-".join(scene))
+@pytest.fixture(scope="module", params=SCENES, ids="-".join)
 def scene(request):
     """A harbour in memory, what happens in it, and what may serve in the end."""
     where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -16,11 +16,11 @@ from ansible_collections.faultline.selfheal.plugins.lookup.selection import Look
 GROUPS = {"all": ["web1", "web2", "db1"], "web": ["web1", "web2"], "ungrouped": []}
 
 
-def selected(*terms: str, limit: Optional[str] = None, single: bool = False, groups: Any = GROUPS) -> list[str]:
+def selected(*terms: str, limit: Optional[str] = None, single: bool = False, groups: Any = None) -> list[str]:
     lookup = LookupModule(loader=DataLoader())
     lookup.set_options = lambda **_given: None  # type: ignore[method-assign]
     lookup.get_option = {"single": single}.get  # type: ignore[method-assign]
-    return lookup.run(list(terms), {"groups": groups, **({"ansible_limit": limit} if limit else {})})
+    return lookup.run(list(terms), {"groups": GROUPS if groups is None else groups, **({"ansible_limit": limit} if limit else {})})
 
 
 @pytest.mark.parametrize(
