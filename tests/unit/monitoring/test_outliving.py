@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -81,4 +82,5 @@ def test_a_run_goes_on_when_its_terminal_goes(place: pathlib.Path) -> None:
     runner.wait(WAIT)
     (place / "go").write_text("3")
     until((place / "done").exists, "it has come to its end")
-    until(lambda: list((place / "tmp").iterdir()) == [], "nothing is left behind")
+    until(lambda: not any((place / "tmp").iterdir()), "nothing is left behind")
+    assert runner.returncode == -signal.SIGKILL
