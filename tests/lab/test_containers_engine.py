@@ -44,6 +44,21 @@ def test_stopped_before_the_engine_restarts(docked: DockBed) -> None:
     assert not docked.events("start", "restart", service="mine")
 
 
+def test_the_engine_is_killed(docked: DockBed) -> None:
+    """C01 an engine that starts after a crash ends what still lives and notes a stop by hand: that serves again, and what a person stopped
+    does not."""
+    docked.watch(
+        docked.container("mine", "--stop-timeout", "1", probe="process"), docked.container("plain", "--stop-timeout", "1", probe="process")
+    )
+    docked.docker("stop", "mine")
+    docked.in_state("mine", "stopped")
+    docked.sh("kill -KILL %d" % docked.pid("docker"))
+    docked.event("start", service="plain", within=60)
+    docked.healthy("plain")
+    assert docked.running("plain") and "stopped" == docked.state("mine") and not docked.running("mine")
+    assert not docked.events("start", "restart", service="mine") and 1 == len(docked.events("start", "restart", service="plain"))
+
+
 def test_the_engine_restarts_in_the_middle_of_an_action(docked: DockBed) -> None:
     """A restart of ours is cut off by the engine's own going down: it serves again, without a second one, and nobody is told."""
     web = docked.container("web", "-p", "127.0.0.1:8081:80", "--stop-timeout", "3", command=STUBBORN)

@@ -169,7 +169,8 @@ class Double:
                     status, answer = refused.status, refused.body
                 data = b"" if status == 204 else json.dumps(answer).encode()
                 self.send_response(status)
-                for name, value in (("X-API-Product-Name", "AWX"), ("X-API-Product-Version", "24.6.1"), ("Content-Length", str(len(data)))):
+                headers = {"X-API-Product-Name": "AWX", "X-API-Product-Version": "24.6.1", "Content-Type": "application/json"}
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)

@@ -155,6 +155,8 @@ class ContainerActuator(Actuator):
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
         if ended >= self.engine.asked.get(identity, math.inf):
             return Story(died_at=ended)
+        if self.engine.returning is not None and self.engine.returning[0] <= ended <= self.engine.returning[1]:
+            return Story(died_at=ended, away=True)
         heard = story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END
         noted = manually_stopped(told) if self.engine.local is not False else None
         if noted is False or (noted and (story.away or not heard)):

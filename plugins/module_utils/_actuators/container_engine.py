@@ -8,9 +8,11 @@ Whoever hears its events (`_engine/containers.py`) tells them here; who only loo
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Set, Tuple
 
+from .. import _proc
 from .container_api import Call, Place, place_of
 from .container_state import Story
 
@@ -25,7 +27,8 @@ class ContainerEngine:
     `problem`: why the engine cannot be asked at present, None while it can. `heard`: are its events heard now, and since when (wall time,
     `heard_since`)? `local`: are its containers' processes those of this host (None: not seen yet)? `ours`: containers, by id, that an
     action of this process is stopping or starting. `asked`: since when (wall time), until they have started: one that has ended since was
-    stopped by that action, and by nobody else, also if the action failed half way.
+    stopped by that action, and by nobody else, also if the action failed half way. `returning`: from when to when (wall time) a new process
+    of the engine's came up, if one did while we listened: whoever wanted something of it had to wait.
     """
 
     def __init__(self, address: str) -> None:
@@ -39,6 +42,8 @@ class ContainerEngine:
         """The containers somebody here watches; of others nothing is kept."""
         self.ours: Set[str] = set()
         self.asked: Dict[str, float] = {}
+        self.returning: Optional[Tuple[float, float]] = None
+        self._process: Optional[_proc.Stat] = None
         self._stories: Dict[str, Story] = {}
         self._health: Dict[str, Tuple[str, str]] = {}
 
@@ -89,6 +94,28 @@ class ContainerEngine:
         for identity, story in self._stories.items():
             if story.died_at is not None and at - story.died_at < AWAY_BEFORE:
                 self._stories[identity] = replace(story, away=True)
+
+    def came_back(self, at: float) -> None:
+        """It answers again, at this wall time.
+
+        An engine that was killed finds its containers alive when it starts, ends them, and notes that as a stop by hand (moby,
+        daemon.restore without live-restore). It serves nobody before it is done with that.
+        """
+        process = self._own_process()
+        if self._process is not None and process is not None and process != self._process:
+            self.returning = (_proc.started_wall(process.start_time), at)
+        self._process = process
+
+    def _own_process(self) -> Optional[_proc.Stat]:
+        """By the pid file that Docker keeps beside its socket; None where there is none that can be read."""
+        if not self.address.startswith("unix://"):
+            return None
+        try:
+            with open(os.path.join(os.path.dirname(self.address[len("unix://") :]), "docker.pid"), encoding="ascii") as file:
+                found = _proc.stat(int(file.read(16)))
+        except (OSError, ValueError):
+            return None
+        return None if found is None else found._replace(state="", threads=0)
 
     def fresh(self) -> None:
         """Events were missed: what was heard of states that may have passed since is worth nothing."""

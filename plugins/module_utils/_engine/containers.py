@@ -147,6 +147,7 @@ class ContainerWatch:
         if now - self._lost_at >= GONE_FOR:
             self.engine.went_away(self._host.wall() - (now - self._lost_at))
         self._lost_at = math.inf
+        self.engine.came_back(self._host.wall())
         self._ping_at = now + PING_EVERY
         self.engine.heard = True
         self.engine.heard_since = self._host.wall()

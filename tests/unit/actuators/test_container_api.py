@@ -286,6 +286,24 @@ def test_a_restart_of_ours_that_got_no_further_than_its_stop(host: LocalHost, en
     assert by_hand(told, finish(host, actuator.heard(told)))
 
 
+@pytest.mark.parametrize(
+    ("began", "back", "expected"), [(-1.0, 1.0, False), (1.0, 2.0, True), (-2.0, -1.0, True)], ids=["between", "before", "after"]
+)
+def test_ended_while_a_killed_engine_came_up(host: LocalHost, tmp_path: Any, began: float, back: float, expected: bool) -> None:
+    """C01 an engine that starts ends what is alive and notes a stop by hand; what ended before or after that, somebody stopped."""
+    folder = tmp_path / ("a" * 64)
+    folder.mkdir()
+    ended = "2026-11-22T06:12:02.953304678Z"
+    state = {"Status": "exited", "StartedAt": "2026-11-22T06:11:00Z", "FinishedAt": ended, "ExitCode": 137}
+    (folder / "config.v2.json").write_text(json.dumps({"State": {"FinishedAt": ended}, "HasBeenManuallyStopped": True}))
+    known = ContainerEngine("unix:///nowhere")
+    died_at = moment(ended) or 0.0
+    known.returning = (died_at + began, died_at + back)
+    told = {"Id": "a" * 64, "Name": "/web", "State": state, "Config": {}, "HostnamePath": str(folder / "hostname")}
+    found = finish(host, ContainerActuator("web", known).heard(told))
+    assert expected is by_hand(told, found)
+
+
 @pytest.mark.parametrize(("again", "state"), [(False, State.STOPPED), (True, State.GONE)])
 def test_what_was_told_before_the_stream_broke(host: LocalHost, engine: Made, again: bool, state: State) -> None:
     """A kill and a death are somebody's stop while the engine stands; when it has gone down since it is asked what it made of them."""

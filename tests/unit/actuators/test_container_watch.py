@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 from container_helpers import Engine, answer, event
 
+from selfheal import _proc
 from selfheal._actuators.container_engine import ContainerEngine
 from selfheal._core.reasons import Reason
 from selfheal._engine import containers
@@ -164,6 +166,22 @@ def test_an_engine_that_hangs_is_one_too(bed: Bed) -> None:
     bed.until(lambda: bed.engine.problem is None and bed.engine.heard)
     assert "recover" in bed.records.types()
     assert bed.engine.story("abc").away and (bed.engine.story("abc").died_at or 0.0) < bed.engine.heard_since
+
+
+def test_an_engine_that_was_killed_comes_up(bed: Bed, tmp_path: Any) -> None:
+    """A new process of the engine's ends what lives of its containers before it serves anybody: that was no person."""
+    pidfile = tmp_path / "docker.pid"
+    pidfile.write_text(str(os.getppid()))
+    bed.until(lambda: bed.docker.streams)
+    for number, pid in ((2, os.getppid()), (3, os.getppid()), (4, os.getpid())):
+        assert bed.engine.returning is None
+        pidfile.write_text("%d\n" % pid)
+        bed.docker.streams[-1].shutdown(socket.SHUT_RDWR)
+        bed.until(lambda number=number: len(bed.docker.streams) == number and bed.engine.heard)
+    assert bed.engine.returning is not None
+    began, back = bed.engine.returning
+    assert abs(began - _proc.started_wall(_proc.stat(os.getpid()).start_time)) < 1.0  # type: ignore[union-attr]
+    assert began < back <= time.time()
 
 
 def test_a_proxy_that_forbids_the_events(tmp_path: Any) -> None:
