@@ -5,7 +5,8 @@
 
 # Every supported ansible-core with the Pythons it runs on: sanity, unit tests and the integration targets that act on services, each in
 # environments of its own below .venv/matrix. `matrix.sh 2.19 2.21` takes some of them. A Python that is not here is skipped, and it is said.
-# SELFHEAL_MATRIX_STEPS and SELFHEAL_MATRIX_UNIT (arguments for pytest) take less of it.
+# SELFHEAL_MATRIX_STEPS and SELFHEAL_MATRIX_UNIT (arguments for pytest) take less of it. Each verdict is said when it is known, and stands in
+# .venv/logs/matrix/verdicts.txt, so that a run which is ended early has told what it found.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 PAIRS=("2.19.14 3.11" "2.20.10 3.12" "2.21.5 3.12" "2.21.5 3.13")
@@ -62,7 +63,9 @@ for pair in "${PAIRS[@]}"; do
             status=1
             tail -n 40 "$log"
         fi
-        row+=$(printf ' %-16s' "$verdict $((SECONDS - began)) s")
+        took=$((SECONDS - began))
+        printf '%s %-8s %-8s %-12s %-7s %5d s\n' "$(date -u +%FT%TZ)" "$core" "$python" "$step" "$verdict" "$took" | tee -a "$logs/verdicts.txt"
+        row+=$(printf ' %-16s' "$verdict $took s")
     done
     table+="$row"$'\n'
 done
