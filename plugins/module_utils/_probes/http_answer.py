@@ -112,7 +112,7 @@ def _by_library(lines: bytes) -> Tuple[int, Optional[str]]:
     location = headers.get("Location")
     codings = ",".join(headers.get_all("Transfer-Encoding") or ()).lower()
     if codings:
-        if codings.split(",")[-1].strip() != "chunked":
+        if codings.rpartition(",")[2].strip() != "chunked":
             return UNTIL_CLOSE, location
         return CHUNKED, location
     lengths = {value.strip() for value in headers.get_all("Content-Length") or ()}
