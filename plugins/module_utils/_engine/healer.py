@@ -146,7 +146,8 @@ class Healer(Standing):
             dead_since=self._dead_since,
             never=here is State.NEVER and self._job is None,
             stopped=here is State.STOPPED,
-            unseen=here is State.UNKNOWN and self.instance is None,
+            # While it is looked for again, what was never started is no better known than before.
+            unseen=here in (State.UNKNOWN, State.NEVER) and self.instance is None,
             pending=here in (State.STARTING, State.STOPPING) or self._job is not None or self.presence.pending,
             observed=self.watch.observed,
             asked_since=self.watch.asked_since,

@@ -10,8 +10,9 @@ import json
 import pytest
 from healing import Stage
 
-from selfheal._actuators.base import Presence, State
+from selfheal._actuators.base import Presence, State, Timed
 from selfheal._core.reasons import Reason
+from selfheal._engine.world import Reach
 
 
 def test_a_death_that_its_own_supervisor_mends() -> None:
@@ -188,6 +189,28 @@ def test_never_started_on_this_boot_is_started_without_an_incident() -> None:
     assert stage.until(30).told() == [(0, "start", "first_start")]
     assert "incident" not in stage.records.events[0]
     assert str(stage.healer.state) == "healthy"
+
+
+def test_what_nobody_started_is_never_called_healthy() -> None:
+    """In observe nothing is started, so nothing answers: the state is unknown, also while it is looked for anew."""
+    stage = Stage(mode="observe")
+    stage.body.alive = False
+    stage.actuator.sees = Presence(State.NEVER)
+    looking = stage.actuator.look
+    seen: set[str] = set()
+
+    def look():  # type: ignore[no-untyped-def]
+        seen.add(str(stage.healer.state))
+        yield Timed(Reach({"it": "hang"}, "it"), 0.5)
+        seen.add(str(stage.healer.state))
+        return (yield from looking())
+
+    stage.actuator.look = look  # type: ignore[method-assign]
+    stage.watch().until(10)
+    stage.healer.look_again()
+    stage.until(20)
+    assert stage.told("start") == []
+    assert seen == {"unknown"}
 
 
 def test_a_pending_job_of_its_own_is_waited_for() -> None:
