@@ -113,10 +113,10 @@ class Bed(lab.Host):
     def healthy(self, name: str, within: float = 20.0) -> None:
         url = "http://127.0.0.1:9877/services/%s/ready" % name
         ask = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5", url)
-        until(lambda: self.run(*ask, expect=None).stdout == "200", within, lambda: "%s is healthy; %s" % (name, self.story()))
+        until(lambda: self.ask(*ask, expect=None) == "200", within, lambda: "%s is healthy; %s" % (name, self.story()))
 
     def state(self, name: str) -> str:
-        text = self.run("curl", "-s", "--max-time", "5", "http://127.0.0.1:9877/services").stdout
+        text = self.ask("curl", "-s", "--max-time", "5", "http://127.0.0.1:9877/services")
         found: str = {each["name"]: each["state"] for each in json.loads(text)["services"]}[name]
         return found
 
@@ -134,12 +134,12 @@ class Bed(lab.Host):
         return pid
 
     def lines(self, path: str) -> List[str]:
-        return self.sh("cat %s 2>/dev/null || true" % path).split()
+        return self.ask("sh", "-c", "cat %s 2>/dev/null || true" % path).split()
 
     # -- the timeline
 
     def events(self, *types: str, service: Optional[str] = None) -> List[Dict[str, Any]]:
-        text = self.sh("cat /var/lib/selfheal/timeline/0*.jsonl 2>/dev/null || true")
+        text = self.ask("sh", "-c", "cat /var/lib/selfheal/timeline/0*.jsonl 2>/dev/null || true")
         found = [json.loads(line) for line in text.splitlines()]
         return [event for event in found if (not types or event["type"] in types) and service in (None, event.get("service"))]
 

@@ -86,7 +86,7 @@ class DockBed(Bed):
         return contract
 
     def told(self, name: str) -> Dict[str, Any]:
-        found: Dict[str, Any] = json.loads(self.docker("inspect", name))[0]
+        found: Dict[str, Any] = json.loads(self.ask(self.program, "inspect", name))[0]
         return found
 
     def running(self, name: str) -> bool:

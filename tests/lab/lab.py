@@ -161,6 +161,7 @@ class Host:
     def __init__(self, name: str, distribution: str) -> None:
         self.name = name
         self.distribution = distribution
+        self._init: Optional[Tuple[int, str]] = None
 
     def run(
         self, *argv: str, within: float = 30.0, expect: Optional[int] = 0, text: Optional[str] = None, user: Optional[str] = None
@@ -171,6 +172,43 @@ class Host:
         if expect is not None:
             assert expect == done.returncode, (argv, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
         return done
+
+    def ask(self, *argv: str, within: float = 30.0, expect: Optional[int] = 0) -> str:
+        """What a short command inside prints, which changes nothing there and starts nothing that stays.
+
+        Costs a twentieth of `run`, where it can be had: the command enters the host's namespaces by itself, and none of its control groups.
+        """
+        init = self._first_process()
+        if init is None:
+            return self.run(*argv, within=within, expect=expect).stdout
+        enter = (
+            "nsenter",
+            "--all",
+            "--target",
+            str(init),
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        done = run(*enter, *argv, within=within, check=False)
+        if expect is not None:
+            assert expect == done.returncode, (argv, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+        return done.stdout
+
+    def _first_process(self) -> Optional[int]:
+        """The pid of its systemd here; None where that is no process of this machine, or not ours to enter."""
+        if os.geteuid() != 0 or shutil.which("nsenter") is None:
+            return None
+        if self._init is None or start_time(self._init[0]) != self._init[1]:
+            found = run("docker", "inspect", "--format", "{{.State.Pid}} {{.Id}}", self.name, check=False).stdout.split()
+            pid = int(found[0]) if found else 0
+            try:
+                ours = bool(pid) and found[1] in pathlib.Path("/proc/%d/cgroup" % pid).read_text()
+            except OSError:
+                ours = False
+            self._init = (pid, start_time(pid)) if ours else None
+        return self._init[0] if self._init is not None else None
 
     def sh(self, script: str, within: float = 30.0, expect: Optional[int] = 0) -> str:
         return self.run("sh", "-c", script, within=within, expect=expect).stdout
@@ -184,7 +222,7 @@ class Host:
         run("docker", "cp", source, "%s:%s" % (self.name, path))
 
     def show(self, unit: str, *properties: str) -> Dict[str, str]:
-        text = self.run("systemctl", "show", "--property=" + ",".join(properties), "--", unit).stdout
+        text = self.ask("systemctl", "show", "--property=" + ",".join(properties), "--", unit)
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def address(self) -> str:
