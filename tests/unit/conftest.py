@@ -15,6 +15,7 @@ import sys
 import types
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLLECTION = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or ROOT)
@@ -31,6 +32,10 @@ _package("selfheal.daemon", COLLECTION / "roles" / "watchdog" / "files" / "daemo
 _package("ansible_collections", COLLECTION)
 _package("ansible_collections.faultline", COLLECTION)
 _package("ansible_collections.faultline.selfheal", COLLECTION)
+
+# What properties hold is asked, not how fast this machine is just now: a busy one takes seconds for a first example.
+settings.register_profile("selfheal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("selfheal")
 
 
 @pytest.fixture(scope="session")

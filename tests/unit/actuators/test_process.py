@@ -283,8 +283,8 @@ def test_the_unkillable_get_no_second_instance(host, make, mark, monkeypatch):
 
 def test_an_interrupted_stop_is_taken_up_where_it_was(host, make, tmp_path):
     """Whoever goes on after a stop was interrupted neither signals again nor kills before the stop timeout that runs already."""
-    note = tmp_path / "terms"
-    actuator = make("trap 'echo term >> %s' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note), stop_timeout=1.0)
+    note = tmp_path / "terms"  # written by a shell, for which a busy machine has no time for a second
+    actuator = make("trap 'echo term >> %s' TERM; echo > %s.ready; while :; do sleep 0.05; done" % (note, note), stop_timeout=3.0)
     drive(host, actuator.start())
     wait_for(host, lambda: pathlib.Path(str(note) + ".ready").exists())
     work = actuator.restart()
@@ -297,6 +297,6 @@ def test_an_interrupted_stop_is_taken_up_where_it_was(host, make, tmp_path):
         assert handle.outcome is outcome
     work.close()
     assert drive(host, actuator.look()).state is State.STOPPING
-    assert drive(host, make("exec sleep 60", stop_timeout=1.0).restart()).status == "ok"
-    assert 1.0 <= time.monotonic() - began < 2.5
+    assert drive(host, make("exec sleep 60", stop_timeout=3.0).restart()).status == "ok"
+    assert 3.0 <= time.monotonic() - began < 6.0
     assert note.read_text(encoding="ascii") == "term\n"

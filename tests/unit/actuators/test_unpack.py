@@ -362,7 +362,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "c", "..", ".", ""]), min_size=1, ma
 KINDS = st.sampled_from(["file", "folder", "link", "hard"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(KINDS, NAMES, NAMES), min_size=1, max_size=8))
 def test_no_mixture_of_entries_reaches_outside(tmp_path_factory: pytest.TempPathFactory, made: List[Tuple[str, str, str]]) -> None:
     """Whatever names and links are combined: what is unpacked resolves within the release, and outside nothing is touched."""

@@ -63,7 +63,7 @@ def test_a_sound_log_is_valid(log):
     assert found.head == Head(COUNT, hashlib.sha256(file.read_bytes().splitlines()[-1]).hexdigest()) == head(str(log))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(where=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 @example(where=0.0, change=1)
 @example(where=0.9999999, change=1)
