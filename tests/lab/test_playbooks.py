@@ -37,7 +37,7 @@ def serving(fleet: Callable[..., Fleet], *distributions: str, **variables: Any) 
 
 
 def events(host: lab.Host, *types: str) -> List[Dict[str, Any]]:
-    text = host.sh("cat /var/lib/selfheal/timeline/0*.jsonl 2>/dev/null || true")
+    text = host.ask("sh", "-c", "cat /var/lib/selfheal/timeline/0*.jsonl 2>/dev/null || true")
     return [event for event in map(json.loads, text.splitlines()) if event["type"] in types]
 
 

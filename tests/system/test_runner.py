@@ -13,108 +13,25 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
-import threading
-import uuid
 from typing import Any, Dict, Iterator, List, Set
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-COLLECTION = pathlib.Path(os.environ.get("SELFHEAL_COLLECTION_ROOT") or ROOT)
-PATIENCE = 90.0
-MARK = "SELFHEAL_TEST_JOB"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from runner_job import PATIENCE, Job, prepare
 
 pytest.importorskip("ansible_runner", reason="ansible-runner is in tests/requirements-test.txt")
-
-
-class Job:
-    """One run of a playbook, from `project/playbooks`, as AWX has it."""
-
-    def __init__(self, private: pathlib.Path, playbook: str, variables: Dict[str, Any]) -> None:
-        self.name = uuid.uuid4().hex
-        self._end = private / ("end-" + self.name)
-        self.said: List[Dict[str, Any]] = []
-        (private / "env" / "extravars").write_text(json.dumps(variables))
-        asked = {"private": str(private), "playbook": "playbooks/%s.yml" % playbook, "end": str(self._end)}
-        driver = [sys.executable, str(pathlib.Path(__file__).with_name("runner_driver.py"))]
-        environment = {**os.environ, MARK: self.name, "PATH": "%s:%s" % (pathlib.Path(sys.executable).parent, os.environ["PATH"])}
-        self._driver = subprocess.Popen(driver, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        assert self._driver.stdin is not None
-        self._driver.stdin.write(json.dumps(asked))
-        self._driver.stdin.close()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._driver.stdout is not None
-        for line in self._driver.stdout:
-            self.said.append(json.loads(line))
-
-    def events(self, kind: str, task: str = "") -> List[Dict[str, Any]]:
-        return [one for one in list(self.said) if one.get("event") == kind and task in (one.get("task") or "")]
-
-    def stop(self, how: str) -> None:
-        """`cancel` it, or let its `timeout` be over."""
-        fresh = self._end.with_suffix(".new")
-        fresh.write_text(how)
-        fresh.rename(self._end)
-
-    def end(self) -> Dict[str, Any]:
-        """The last word of the driver: status, rc, stats."""
-        self._driver.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        return self.said[-1]
-
-    def told(self) -> List[Any]:
-        """What went wrong, for whoever reads why a test failed."""
-        return [one["result"] for one in self.said if one.get("event", "").endswith(("_failed", "_unreachable"))]
-
-    def processes(self) -> List[int]:
-        """What works for this job beside its driver, by the mark in its environment: Ansible, its workers, modules and their children."""
-        found = []
-        for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-            try:
-                marked = ("%s=%s" % (MARK, self.name)).encode() in path.read_bytes()
-                words = (path.parent / "cmdline").read_bytes()
-            except OSError:
-                continue  # it has ended meanwhile
-            if marked and b"service.py" not in words and int(path.parent.name) != self._driver.pid:
-                found.append(int(path.parent.name))
-        return found
-
-    def signal(self, number: int) -> None:
-        """To everything at once, as when the job's container is removed."""
-        for pid in self.processes():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue  # it was quicker
-
-    def close(self) -> None:
-        self._driver.kill()
-        self._driver.wait(10)
-        self._reader.join(10)
-        assert self._driver.stdout is not None
-        self._driver.stdout.close()
-        self.signal(signal.SIGKILL)
 
 
 class Runner:
     """A private data directory of ansible-runner for the pretended host of `bed`."""
 
     def __init__(self, bed: Any) -> None:
-        self.bed, self.folder, self.jobs = bed, bed.folder / "runner", []
-        (self.folder / "env").mkdir(parents=True)
-        (self.folder / "inventory").mkdir()
-        (self.folder / "project").symlink_to(COLLECTION)
-        above = bed.folder / "collections" / "ansible_collections" / "faultline"
-        above.mkdir(parents=True)
-        (above / "selfheal").symlink_to(COLLECTION)
+        self.bed, self.folder = bed, bed.folder / "runner"
+        self.jobs: List[Job] = []
         host = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": bed.python}
-        (self.folder / "inventory" / "hosts.json").write_text(json.dumps({"all": {"hosts": {"bed1": host}}}))
-        (self.folder / "env" / "envvars").write_text(json.dumps({"ANSIBLE_COLLECTIONS_PATH": str(bed.folder / "collections")}))
+        prepare(self.folder, {"all": {"hosts": {"bed1": host}}}, {})
 
     def start(self, playbook: str, **variables: Any) -> Job:
         kept = {"selfheal_etc": str(self.bed.etc), "selfheal_controller_dir": str(self.folder / "controller")}
@@ -323,3 +240,32 @@ def _building(bed: Any) -> Set[int]:
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+def test_a_cancelled_rollback_is_one_or_the_other(first: Runner) -> None:
+    """Killed as soon as it begins: the host serves the one release or the other, whole, and the next rollback goes through."""
+    bed = first.bed
+    for name in ("r2", "r3"):
+        first.ok("deploy", **_deploy(first, name))
+    job = first.start("rollback", selfheal_hosts="bed1", **_deploy(first, "r2"))
+    bed.until(lambda: job.events("playbook_on_task_start", "Go back"), PATIENCE, "the rollback is asked for")
+    _over(bed, job, killed=True)
+    assert _serving(bed) in ("r2", "r3")
+    first.ok("rollback", selfheal_hosts="bed1", **_deploy(first, "r2"))
+    assert ("r2", []) == (_serving(bed), first.leases())
+
+
+def test_a_resume_that_was_cancelled_and_killed_is_done_by_the_next(first: Runner) -> None:
+    """As with reconcile, by the runbook for deployments alone."""
+    bed = first.bed
+    _gate(bed, closed=True)
+    job = first.start("deploy", **_deploy(first, "r2"))
+    bed.until(lambda: _phase(bed, "r2") == "building", PATIENCE, "r2 is built")
+    _over(bed, job, killed=True)
+    before = _building(bed)
+    resumed = first.start("resume", **_deploy(first, "r2"), selfheal_stuck_after=0)
+    bed.until(lambda: _building(bed) - before, PATIENCE, "the build was begun again")
+    _over(bed, resumed, killed=True)
+    _gate(bed, closed=False)
+    first.ok("resume", **_deploy(first, "r2"), selfheal_stuck_after=0)
+    assert ("r2", "active", []) == (_serving(bed), _phase(bed, "r2"), first.leases())
