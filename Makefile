@@ -36,7 +36,7 @@ system: ## pytest over tests/system: the daemon as real processes
 integration: ## every module by ansible-test, the lab's tests and molecule's scenarios, all against the installed tarball
 	@tests/tools/all.sh integration lab molecule
 
-matrix: ## sanity, unit and the core of integration on ansible-core 2.19, 2.20 and 2.21, with every Python each runs on that is here
+matrix: ## sanity, unit and the integration of all but containers on ansible-core 2.19, 2.20 and 2.21, with every Python each runs on that is here
 	@tests/tools/matrix.sh
 
 lab: ## two real hosts with systemd (Debian 12 and 13) for playing; Docker Engine is started where none runs

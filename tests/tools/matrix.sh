@@ -3,16 +3,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# Every supported ansible-core with the Pythons it runs on: sanity, unit tests and the integration targets that act on services, each in
-# environments of its own below .venv/matrix. `matrix.sh 2.19 2.21` takes some of them. A Python that is not here is skipped, and it is said.
-# SELFHEAL_MATRIX_STEPS and SELFHEAL_MATRIX_UNIT (arguments for pytest) take less of it. Each verdict is said when it is known, and stands in
-# .venv/logs/matrix/verdicts.txt, so that a run which is ended early has told what it found.
+# Every supported ansible-core with the Pythons it runs on: sanity, unit tests and every integration target that needs no containers, each
+# in environments of its own below .venv/matrix. `matrix.sh 2.19 2.21` takes some of them. A Python that is not here is skipped, and that is
+# said. SELFHEAL_MATRIX_STEPS, SELFHEAL_MATRIX_UNIT (arguments for pytest) and SELFHEAL_MATRIX_TARGETS take less of it. Each verdict is said
+# when it is known, and stands in .venv/logs/matrix/verdicts.txt, so that a run which is ended early has told what it found.
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 PAIRS=("2.19.14 3.11" "2.20.10 3.12" "2.21.5 3.12" "2.21.5 3.13")
-TARGETS=(deployment_resume deployment_rollback deployment_start fault_inject health_probe service_heal symlink_reconcile timeline_info)
+# The module of containers runs on hosts and has no part on the controller, where the versions differ.
+TARGETS=()
+for folder in "$ROOT"/tests/integration/targets/*/; do
+    [ "$(basename -- "$folder")" = container_heal ] || TARGETS+=("$(basename -- "$folder")")
+done
 read -r -a steps <<<"${SELFHEAL_MATRIX_STEPS:-sanity unit integration}"
 read -r -a unit <<<"${SELFHEAL_MATRIX_UNIT:-tests/unit}"
+read -r -a targets <<<"${SELFHEAL_MATRIX_TARGETS:-${TARGETS[*]}}"
 tools="$ROOT/tests/tools"
 logs="$VENVS/logs/matrix"
 mkdir -p "$logs"
@@ -34,7 +39,7 @@ run_step() {
     case $1 in
         sanity) "$tools/sanity.sh" --python "$2" ;;
         unit) "$tools/unit.sh" "${unit[@]}" ;;
-        integration) "$tools/integration.sh" "${TARGETS[@]}" ;;
+        integration) "$tools/integration.sh" "${targets[@]}" ;;
         *) die "there is no step $1 in the matrix; the steps are sanity, unit and integration" ;;
     esac
 }
