@@ -45,15 +45,15 @@ class ActionModule(ActionBase):
         try:
             begin = parse_since(options["since"], now)
         except ValueError as error:
-            raise AnsibleActionFail("since: %s" % error) from error
+            raise AnsibleActionFail("since: %s" % error) from None  # Ansible appends a cause to the message, which has it already
         if begin >= now:
             raise AnsibleActionFail("since: %s is not in the past" % options["since"])
         try:
             made = _make(options, begin, now, bool(self._task.check_mode))
         except RecordError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None  # Ansible appends a cause to the message, which has it already
         except OSError as error:
-            raise AnsibleActionFail("Writing the report into %s: %s" % (options["dest"], error)) from error
+            raise AnsibleActionFail("Writing the report into %s: %s" % (options["dest"], error)) from None
         result.update(changed=True, **made)
         return result
 

@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
         except _LookFailed as error:
             return {**result, **error.result}
         except SelfhealError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None  # Ansible appends a cause to the message, which has it already
         result.update(changed=found.new > 0, new=found.new, head=found.head._asdict(), faults=found.faults, mirror=mirror.path)
         return result
 
@@ -89,4 +89,4 @@ def _told(looked: dict[str, Any]) -> Told:
             raise ValueError("known is %r" % (known,))
         return Told(known, data.split(b"\n") if data else [], head, bool(looked["more"]))
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise AnsibleActionFail("Fetching the timeline: the host's answer cannot be used: %s" % error) from error
+        raise AnsibleActionFail("Fetching the timeline: the host's answer cannot be used: %s" % error) from None

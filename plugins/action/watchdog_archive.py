@@ -28,9 +28,9 @@ class ActionModule(ActionBase):
         try:
             built = build(dest, check_mode=self._task.check_mode)
         except ArchiveError as exc:
-            raise AnsibleActionFail(str(exc)) from exc
+            raise AnsibleActionFail(str(exc)) from None  # Ansible appends a cause to the message, which has it already
         except OSError as exc:
-            raise AnsibleActionFail("building selfheal.pyz at %s: %s; check the path and its permissions" % (dest, exc)) from exc
+            raise AnsibleActionFail("building selfheal.pyz at %s: %s; check the path and its permissions" % (dest, exc)) from None
         result.update(changed=built.changed, path=built.path, checksum=built.sha256, size=built.size)
         if self._task.diff:
             before = "" if built.previous is None else "sha256:%s\n" % built.previous
