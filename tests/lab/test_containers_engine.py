@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from bed import until
 from dock import IMAGE, SERVE, DockBed
 
@@ -59,13 +60,16 @@ def test_the_engine_is_killed(docked: DockBed) -> None:
     assert not docked.events("start", "restart", service="mine") and 1 == len(docked.events("start", "restart", service="plain"))
 
 
-def test_the_engine_restarts_in_the_middle_of_an_action(docked: DockBed) -> None:
-    """A restart of ours is cut off by the engine's own going down: it serves again, without a second one, and nobody is told."""
+@pytest.mark.parametrize("killed", [False, True], ids=["", "and-the-watchdog-is-killed"])
+def test_the_engine_restarts_in_the_middle_of_an_action(docked: DockBed, killed: bool) -> None:
+    """A restart of ours is cut off by the engine's own going down, and by our own: it serves again, and nobody is told."""
     web = docked.container("web", "-p", "127.0.0.1:8081:80", "--stop-timeout", "3", command=STUBBORN)
     web["probes"][0]["http"]["url"] = "http://127.0.0.1:8081/live"
     docked.watch(web)
     docked.sh("kill -STOP $(pgrep -x httpd)")
     docked.event("restart", within=30)
+    if killed:
+        docked.kill("selfheal-watchdog")
     docked.sh("systemctl restart docker", within=90)
     docked.event("recover", within=60)
     # It may have recovered before the engine, in going down, ended it once more.

@@ -112,6 +112,10 @@ class Actuator(abc.ABC):
         """Why nothing can be told of it or done about it at present, as what keeps it does not answer; None while it does."""
         return None
 
+    def interrupted(self, at: float) -> None:
+        """An action on it was under way, begun at that wall time, when whoever did it died: what it had asked for may have been done."""
+        del at
+
     def cannot(self, rung: str) -> Optional[Reason]:
         """Why this rung (restart, redeploy, rollback) cannot help here; None when it can be tried."""
         return None if rung == "restart" else Reason.UNSUPPORTED
@@ -161,6 +165,9 @@ class Around(Actuator):
 
     def away(self) -> Optional[str]:
         return self._inner.away()
+
+    def interrupted(self, at: float) -> None:
+        self._inner.interrupted(at)
 
     def cannot(self, rung: str) -> Optional[Reason]:
         return self._inner.cannot(rung)

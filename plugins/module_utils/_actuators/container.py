@@ -10,23 +10,22 @@ when we die in the middle. What somebody stopped, killed or paused through the e
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 from .. import _proc
 from .._core.reasons import Reason
 from .._host import Machine, Outcome, Step
 from .._proc import Gone, Pause
-from .._records.files import read_file
+from . import container_past as past
 from . import container_state as states
 from .base import Actuator, Evidence, Instance, Presence, State, Timed, Work
 from .container_engine import ContainerEngine
+from .container_past import ASK_WITHIN
 from .container_state import Clock, Story, Told, of
 
-ASK_WITHIN = 10.0
 MARGIN = 30.0
 """Seconds that a start or restart may take beyond the container's own stop timeout until waiting for it ends."""
 _LATE = 2.0
@@ -35,10 +34,6 @@ _LATE_POLL = 0.01
 _EVENT_POLL = 0.002
 _EVENT_LATE = 0.5
 """So long the event of a death is waited for; one that was started again meanwhile has none to come."""
-_LOG_BEFORE = 20.0
-_NOTE_LIMIT = 4 * 1024 * 1024
-_SAME_END = 2.0
-"""The event of a death and its time on record lie no further apart."""
 
 
 def clock() -> Clock:
@@ -55,6 +50,7 @@ class ContainerActuator(Actuator):
         self._health_counts = health_counts
         self._told: Optional[Told] = None
         self._restarts: Tuple[str, int] = ("", 0)
+        self._interrupted = -math.inf
         engine.names.add(name)
 
     # -- looking
@@ -147,35 +143,18 @@ class ContainerActuator(Actuator):
 
     def heard(self, told: Told) -> Work[Story]:
         """What events told of this life; for one that has ended unheard, what the engine has on record of it, or its log still knows."""
-        identity = str(told["Id"])
-        story = self.engine.story(identity)
-        ended = states.moment(of(told, "State", "FinishedAt"))
-        if of(told, "State", "Status") not in ("exited", "stopped") or ended is None:
-            return story
+        return (yield from past.story_of(self.engine, told, self._ours_since(told)))
+
+    def interrupted(self, at: float) -> None:
+        self._interrupted = at
+
+    def _ours_since(self, told: Told) -> float:
+        """When (wall time) a stop or restart of ours of this life was asked for, by this process or by one that died over it."""
         began = states.moment(of(told, "State", "StartedAt")) or 0.0
-        if ended >= self.engine.asked.get(identity, math.inf):
-            return Story(died_at=ended)
-        if self.engine.returning is not None and self.engine.returning[0] <= ended <= self.engine.returning[1]:
-            return Story(died_at=ended, away=True)
-        heard = story.died_at is not None and story.died_at > began and abs(story.died_at - ended) < _SAME_END
-        noted = manually_stopped(told) if self.engine.local is not False else None
-        if noted is False or (noted and (story.away or not heard)):
-            # An engine that goes down itself sends its containers the same signals as a person does, and does not note them.
-            return Story(died_at=ended, stopped=noted)
-        if heard:
-            return story
-        story = Story()
-        names = {"type": ["container"], "container": [identity], "event": ["start", "kill", "die", "stop", "oom"]}
-        since, until = ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time())
-        query = (("since", "%.9f" % since), ("until", "%.9f" % until), ("filters", json.dumps(names)))
-        outcome = yield Timed(self.engine.call("GET", "/events", query), ASK_WITHIN)
-        if outcome.status == "ok":
-            for event in _lines(outcome.data["body"]):
-                actor = event.get("Actor") or {}
-                at = float(event.get("timeNano") or 0) / 1e9
-                story = story.after(str(event.get("Action")), actor.get("Attributes") or {}, at)
-            self.engine.learn(identity, story)
-        return story
+        ended = states.moment(of(told, "State", "FinishedAt")) or 0.0
+        if began < self._interrupted and ended <= self._interrupted + states.stop_timeout(told) + states.KILL_GRACE:
+            return self._interrupted
+        return self.engine.asked.get(str(told["Id"]), math.inf)
 
     def _process(self, told: Told) -> Optional[_proc.Stat]:
         """Its main process, if the engine's processes are this host's: told by the control group that bears the container's id."""
@@ -287,32 +266,6 @@ class ContainerActuator(Actuator):
         if after["Id"] != before["Id"]:
             return Outcome("unknown", Reason.LEASE_HELD, "%s: somebody made it anew meanwhile" % said)
         return Outcome("ok", None, said, {"pid": int(of(after, "State", "Pid") or 0)})
-
-
-def manually_stopped(told: Told) -> Optional[bool]:
-    """Docker's own note, beside the container's files, of whether somebody stopped or killed it since it last started; its restart policies
-    go by that. None where there is no such note that we may read: another host's engine, another user, Podman.
-
-    Its interface does not tell, and it forgets events after the last 256. Source: moby, container.HasBeenManuallyStopped in config.v2.json.
-    """
-    folder, _slash, last = str(told.get("HostnamePath") or "").rpartition("/")
-    if last != "hostname" or not folder.endswith("/" + str(told["Id"])):
-        return None
-    try:
-        noted = json.loads(read_file(folder + "/config.v2.json", _NOTE_LIMIT))
-        same = of(noted, "State", "FinishedAt") == of(told, "State", "FinishedAt")
-    except (OSError, ValueError):
-        return None
-    found = noted.get("HasBeenManuallyStopped")
-    return found if same and isinstance(found, bool) else None
-
-
-def _lines(body: Any) -> List[Dict[str, Any]]:
-    """Events as one answer: one JSON object a line, which is no JSON document unless there is just one."""
-    if isinstance(body, dict):
-        return [body]
-    found = [json.loads(line) for line in str(body or "").splitlines() if line.strip()]
-    return [each for each in found if isinstance(each, dict)]
 
 
 def _not_asked(outcome: Outcome) -> Outcome:

@@ -9,6 +9,7 @@ Whoever hears its events (`_engine/containers.py`) tells them here; who only loo
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from typing import Any, Dict, Mapping, Optional, Set, Tuple
 
@@ -44,6 +45,7 @@ class ContainerEngine:
         self.asked: Dict[str, float] = {}
         self.returning: Optional[Tuple[float, float]] = None
         self._process: Optional[_proc.Stat] = None
+        self._listening_since = time.time()
         self._stories: Dict[str, Story] = {}
         self._health: Dict[str, Tuple[str, str]] = {}
 
@@ -102,8 +104,10 @@ class ContainerEngine:
         daemon.restore without live-restore). It serves nobody before it is done with that.
         """
         process = self._own_process()
-        if self._process is not None and process is not None and process != self._process:
-            self.returning = (_proc.started_wall(process.start_time), at)
+        if process is not None and process != self._process:
+            began = _proc.started_wall(process.start_time)
+            if self._process is not None or began > self._listening_since:
+                self.returning = (began, at)
         self._process = process
 
     def _own_process(self) -> Optional[_proc.Stat]:

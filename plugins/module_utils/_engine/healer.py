@@ -334,8 +334,11 @@ class Healer(Standing):
         self.around.restore(kept.breakers)
         now = self._host.monotonic()
         self.watch.pace(self.memory.incident, Do.WAIT, now)
-        if self.memory.incident is not None:
+        incident = self.memory.incident
+        if incident is not None:
             self.around.opened(now, again=True)
+            if incident.attempt is not None and incident.attempt.outcome == "interrupted":
+                self._actuator.interrupted(incident.attempt.begun + self._host.wall() - now)
 
     def _overtaken(self) -> bool:
         """Has another healer written what is remembered since we did? Then its word holds, and nothing is done on ours."""

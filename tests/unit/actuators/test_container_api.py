@@ -287,6 +287,24 @@ def test_a_restart_of_ours_that_got_no_further_than_its_stop(host: LocalHost, en
 
 
 @pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(-3.0, False), (-120.0, True), (3.0, True), (-63.0, True)],
+    ids=["ours", "long-ago", "before-ours", "a-later-life"],
+)
+def test_an_action_that_a_dead_watchdog_had_begun(host: LocalHost, tmp_path: Any, asked: float, expected: bool) -> None:
+    """C01 what its request may have stopped, of the life it was for and in the time that takes, nobody else has stopped."""
+    folder = tmp_path / ("a" * 64)
+    folder.mkdir()
+    ended = "2026-11-22T06:12:02.953304678Z"
+    state = {"Status": "exited", "StartedAt": "2026-11-22T06:11:00Z", "FinishedAt": ended, "ExitCode": 137}
+    (folder / "config.v2.json").write_text(json.dumps({"State": {"FinishedAt": ended}, "HasBeenManuallyStopped": True}))
+    actuator = ContainerActuator("web", ContainerEngine("unix:///nowhere"))
+    actuator.interrupted((moment(ended) or 0.0) + asked)
+    told = {"Id": "a" * 64, "Name": "/web", "State": state, "Config": {}, "HostnamePath": str(folder / "hostname")}
+    assert expected is by_hand(told, finish(host, actuator.heard(told)))
+
+
+@pytest.mark.parametrize(
     ("began", "back", "expected"), [(-1.0, 1.0, False), (1.0, 2.0, True), (-2.0, -1.0, True)], ids=["between", "before", "after"]
 )
 def test_ended_while_a_killed_engine_came_up(host: LocalHost, tmp_path: Any, began: float, back: float, expected: bool) -> None:
