@@ -107,7 +107,9 @@ def test_it_tells_systemd_how_it_is(bed: Any) -> None:
         said: List[str] = []
 
         def wait_for(word: str) -> None:
+            end = time.monotonic() + 60
             while not any(word in each for each in said):
+                assert time.monotonic() < end, (word, said[-5:])
                 said.append(notify.recv(4096).decode())
 
         bed.contracts(bed.service())

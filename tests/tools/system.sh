@@ -12,4 +12,5 @@ awx_collection
 ansible_environment test
 cd "$ROOT"
 export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
-twice system "${@:-tests/system}"
+# Two at a time: they wait more than they work. Tests of one file may share what is slow to make, so they stay together.
+twice system -n 2 --dist loadfile "${@:-tests/system}"

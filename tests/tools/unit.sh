@@ -11,4 +11,5 @@ venv test
 ansible_environment test
 cd "$ROOT"
 export SELFHEAL_COLLECTION_ROOT="$INSTALLED" PYTHONDONTWRITEBYTECODE=1
-twice unit "$@"
+# Tests of one file may share what is slow to make, so they stay together.
+twice unit -n "$(nproc)" --dist loadfile "$@"

@@ -55,21 +55,23 @@ class Board:
 
     # -- what the loop tells ---------------------------------------------------------------------------------------------
 
-    def seen(self, healer: Healer) -> None:
-        """A healer had a turn. What its state follows from is compared first: nearly always nothing has changed."""
+    def seen(self, healer: Healer) -> bool:
+        """A healer had a turn; is its state another one? What it follows from is compared first: nearly always nothing has changed."""
         before = self._looked.get(healer.name)
         verdict = healer.watch.verdict
         if before is not None and before[0] is healer.memory and before[1] is verdict and before[2] is healer.presence:
-            return
+            return False
         self._looked[healer.name] = healer.memory, verdict, healer.presence
         state, now = str(healer.state), self._host.monotonic()
         uptime = self.uptimes.get(healer.name)
+        changed = uptime is None or uptime.state != state
         if uptime is None:
             self.uptimes[healer.name] = view.Uptime(state, now)
-        elif uptime.state != state:
+        elif changed:
             uptime.become(state, now)
         if verdict.well_since is not None and healer.memory.instance is not None:
             self._proven[healer.name] = healer.memory.instance
+        return changed
 
     def unseen(self, name: str) -> None:
         """A service is not watched at present."""

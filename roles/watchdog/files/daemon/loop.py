@@ -150,9 +150,8 @@ class Watchdog:
             self.notifier.alive()
             self._next_alive = now + self.notifier.interval
         if self._changed and now >= self._next_status:
-            self._changed = False
             self._next_status = now + STATUS_EVERY
-            self.notifier.status(self.board.sentence())
+            self._changed = not self.notifier.status(self.board.sentence())
         if self.ledger.events != self._said_head and now >= self._next_head:
             self._said_head = self.ledger.events
             self._next_head = now + HEAD_EVERY
@@ -291,7 +290,8 @@ class Watchdog:
         return self._site.healer(service, delay=share("%s first" % self.config.host) * min(LONGEST_FIRST, fastest))
 
     def _seen(self, healer: Healer) -> None:
-        self.board.seen(healer)
+        if self.board.seen(healer):
+            self._changed = True
 
     def _told(self, type: str, service: Optional[str], data: Dict[str, Any]) -> None:
         self._changed = True

@@ -8,19 +8,27 @@ from __future__ import annotations
 import math
 import os
 import socket
+import struct
 import time
 from typing import Optional
 
+_PATIENCE = struct.pack("ll", 1, 0)  # a struct timeval: 1 s
+
 
 class Notifier:
-    """Tells systemd how the daemon is. `interval`: seconds between signs of life, infinite when none are wanted."""
+    """Tells systemd how the daemon is. `interval`: seconds between signs of life, infinite when none are wanted.
+
+    A socket takes a few datagrams until systemd reads them. Where it is full, what systemd itself waits for (READY, RELOADING, STOPPING)
+    waits for a second at most; a sign of life is dropped, as there is another one soon, and so is a status, which is to be said again.
+    """
 
     def __init__(self) -> None:
         self._socket: Optional[socket.socket] = None
         self._status = ""
         address = os.environ.pop("NOTIFY_SOCKET", "")
         if address:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
             self._address = "\0" + address[1:] if address[0] == "@" else address
         self.interval = _interval()
         self.failed = 0
@@ -36,12 +44,15 @@ class Notifier:
 
     def alive(self) -> None:
         """A sign of life: only after a cycle in which everybody had a turn."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", socket.MSG_DONTWAIT)
 
-    def status(self, text: str) -> None:
-        """One sentence for people; sent when it differs from the last."""
-        if text != self._status:
-            self._send("STATUS=%s" % self._one_line(text))
+    def status(self, text: str) -> bool:
+        """One sentence for people, sent when it differs from the last; False when that could not be done now."""
+        if text == self._status:
+            return True
+        sent = self._send("STATUS=%s" % " ".join(text.split())[:500], socket.MSG_DONTWAIT)
+        self._status = text if sent else ""
+        return sent
 
     def close(self) -> None:
         if self._socket is not None:
@@ -52,13 +63,15 @@ class Notifier:
         self._status = text
         return " ".join(text.split())[:500]
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, flags: int = 0) -> bool:
         if self._socket is None:
-            return
+            return True
         try:
-            self._socket.sendto(message.encode("utf-8", "backslashreplace"), self._address)
+            self._socket.sendto(message.encode("utf-8", "backslashreplace"), flags, self._address)
         except OSError:
             self.failed += 1  # systemd that is not listening will miss the sign of life itself
+            return False
+        return True
 
 
 def _interval() -> float:
