@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
+from typing import List
 
 import pytest
 from healing import Stage
 
 from selfheal._actuators.base import Presence, State, Timed
 from selfheal._core.reasons import Reason
-from selfheal._engine.world import Reach
+from selfheal._engine.world import Reach, ScriptedActuator
 
 
 def test_a_death_that_its_own_supervisor_mends() -> None:
@@ -75,6 +76,28 @@ def test_a_reboot_closes_the_open_incident_and_keeps_the_budget() -> None:
     assert (reset["type"], reset["incident"], reset["data"]["reason"]) == ("state_reset", incident.id, "host_rebooted")
     assert str(stage.until(100).healer.state) == "healthy"
     assert stage.told("recover", "start") == []
+
+
+def test_an_action_that_was_cut_off_is_told_to_the_resource_by_whoever_takes_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had asked for may still be done, and is then nobody else's doing; one that had ended is not told."""
+    told: List[float] = []
+    monkeypatch.setattr(ScriptedActuator, "interrupted", lambda _self, at: told.append(at))
+    stage = Stage().watch().until(5).answers("bad")
+    while not stage.healer.acting:
+        stage.until(stage.world.host.monotonic() + 0.01)
+        assert stage.world.host.monotonic() < 60
+    incident = stage.healer.memory.incident
+    assert incident is not None and incident.attempt is not None and not told
+    begun = incident.attempt.begun + stage.world.host.wall() - stage.world.host.monotonic()
+    stage.watch()
+    assert [begun] == told
+    told.clear()
+    stage = Stage().watch().until(5).answers("bad")
+    while not (stage.healer.memory.incident and stage.healer.memory.incident.attempt) or stage.healer.acting:
+        stage.until(stage.world.host.monotonic() + 0.01)
+        assert stage.world.host.monotonic() < 60
+    stage.watch()
+    assert not told
 
 
 def test_an_unreadable_state_is_said_and_set_aside() -> None:
