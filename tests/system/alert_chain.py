@@ -12,7 +12,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from typing import Any, Dict, List, Optional
+import uuid
+from typing import Any, Dict, List, Optional, Sequence
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
@@ -43,8 +44,8 @@ class Rulebook:
         self.memory = folder / "handed.json"
         self.timeline = folder / "timeline"
         self.guard(settings)
-        variables = {"selfheal_alert_listen": "127.0.0.1", "selfheal_alert_port": self.port, "selfheal_alert_token": self.token}
-        (folder / "vars.yml").write_text(json.dumps(variables))
+        self.variables = {"selfheal_alert_listen": "127.0.0.1", "selfheal_alert_port": self.port, "selfheal_alert_token": self.token}
+        (folder / "vars.yml").write_text(json.dumps(self.variables))
         self.token_file = folder / "token"
         self.token_file.write_text(self.token)
         self.process: Optional["subprocess.Popen[bytes]"] = None
@@ -55,6 +56,11 @@ class Rulebook:
         part = self.folder / "guard.part"
         part.write_text(json.dumps(data))
         part.replace(self.folder / "guard.json")
+
+    def persist(self) -> Sequence[str]:
+        """Have it keep its state in a file, as the role does; options to start it with."""
+        (self.folder / "vars.yml").write_text(json.dumps({**self.variables, "drools_db_file_path": str(self.folder / "rules")}))
+        return ("--id", "1", "--persistence-id", str(uuid.uuid5(uuid.NAMESPACE_DNS, "controller")))
 
     @property
     def url(self) -> str:

@@ -207,6 +207,7 @@ NOTES = """
   tasks:
     - ansible.builtin.raw: |
         echo "$(date +%%s.%%N)" begin {{ note | quote }} >> %(notes)s
+        while [ -e %(notes)s.wait ]; do sleep 0.2; done
         echo "$(date +%%s.%%N)" end {{ note | quote }} >> %(notes)s
       vars:
         note: "{{ inventory_hostname }} {{ selfheal_names | join(',') }} {{ selfheal_alert.fingerprint }} {{ given | length }}"
@@ -298,6 +299,25 @@ def test_one_alert_sent_many_times_is_one_heal(noted: Noted) -> None:
     runs = noted.ended(2, PATIENT)
     assert [each[2] for each in runs] == ["web1", "web2"]
     assert {each["reason"] for each in noted.rulebook.dropped()} == {"duplicate"}
+
+
+def test_with_persistence_a_run_that_was_killed_is_begun_again(noted: Noted) -> None:
+    """C45 Nobody sends the alert again: the rulebook itself remembers what it had not brought to its end. At least once, and then never."""
+    options = noted.rulebook.persist()
+    noted.rulebook.kill()
+    noted.rulebook.start(*options)
+    wait = noted.notes.with_name(noted.notes.name + ".wait")
+    wait.touch()
+    same = alert()
+    assert noted.rulebook.post({"alerts": [same]}) == 200
+    until(lambda: noted.ran(), PATIENT, "the run has begun")
+    noted.rulebook.kill(heals=True)
+    wait.unlink()
+    noted.rulebook.start(*options)
+    # What the first one had begun on its host goes on there, and ends as well.
+    assert ["web1", "web1"] == [each[2] for each in noted.ended(2, PATIENT)]
+    assert noted.rulebook.post({"alerts": [same, alert("web2", fingerprint="aa11bb22")]}) == 200
+    assert ["web1", "web1", "web2"] == [each[2] for each in noted.ended(3, PATIENT)]
 
 
 def test_hostile_alerts_do_nothing_and_harm_no_other(noted: Noted) -> None:
