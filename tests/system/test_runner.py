@@ -211,7 +211,8 @@ def test_after_a_deploy_that_was_cancelled_and_killed_the_next_one_serves(first:
     assert ("r3", "failed", []) == (_serving(bed), _phase(bed, "r2"), first.leases())
 
 
-def test_a_reconcile_that_was_cancelled_and_killed_is_done_by_the_next(first: Runner) -> None:
+@pytest.mark.parametrize("playbook", ["reconcile", "resume"])
+def test_what_takes_up_was_cancelled_and_killed_and_is_done_by_the_next(first: Runner, playbook: str) -> None:
     """Cut off twice, in a deployment and in taking it up: the third brings it to its end, and a fourth finds nothing to do."""
     bed = first.bed
     _gate(bed, closed=True)
@@ -219,14 +220,14 @@ def test_a_reconcile_that_was_cancelled_and_killed_is_done_by_the_next(first: Ru
     bed.until(lambda: _phase(bed, "r2") == "building", PATIENCE, "r2 is built")
     _over(bed, job, killed=True)
     before = _building(bed)
-    resumed = first.start("reconcile", **_deploy(first, "r2"), selfheal_stuck_after=0)
+    resumed = first.start(playbook, **_deploy(first, "r2"), selfheal_stuck_after=0)
     bed.until(lambda: _building(bed) - before, PATIENCE, "the build was begun again")
     _over(bed, resumed, killed=True)
     assert "r1" == _serving(bed)
     _gate(bed, closed=False)
-    first.ok("reconcile", **_deploy(first, "r2"), selfheal_stuck_after=0)
+    first.ok(playbook, **_deploy(first, "r2"), selfheal_stuck_after=0)
     assert ("r2", "active", []) == (_serving(bed), _phase(bed, "r2"), first.leases())
-    again = first.ok("reconcile", **_deploy(first, "r2"), selfheal_stuck_after=0)
+    again = first.ok(playbook, **_deploy(first, "r2"), selfheal_stuck_after=0)
     assert {} == again.said[-1]["stats"]["changed"]
 
 
@@ -253,19 +254,3 @@ def test_a_cancelled_rollback_is_one_or_the_other(first: Runner) -> None:
     assert _serving(bed) in ("r2", "r3")
     first.ok("rollback", selfheal_hosts="bed1", **_deploy(first, "r2"))
     assert ("r2", []) == (_serving(bed), first.leases())
-
-
-def test_a_resume_that_was_cancelled_and_killed_is_done_by_the_next(first: Runner) -> None:
-    """As with reconcile, by the runbook for deployments alone."""
-    bed = first.bed
-    _gate(bed, closed=True)
-    job = first.start("deploy", **_deploy(first, "r2"))
-    bed.until(lambda: _phase(bed, "r2") == "building", PATIENCE, "r2 is built")
-    _over(bed, job, killed=True)
-    before = _building(bed)
-    resumed = first.start("resume", **_deploy(first, "r2"), selfheal_stuck_after=0)
-    bed.until(lambda: _building(bed) - before, PATIENCE, "the build was begun again")
-    _over(bed, resumed, killed=True)
-    _gate(bed, closed=False)
-    first.ok("resume", **_deploy(first, "r2"), selfheal_stuck_after=0)
-    assert ("r2", "active", []) == (_serving(bed), _phase(bed, "r2"), first.leases())
