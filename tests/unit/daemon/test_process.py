@@ -11,7 +11,7 @@ import pathlib
 import socket
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
 
 import pytest
 
@@ -42,44 +42,46 @@ def test_signs_of_life_come_twice_in_each_watchdogsec(
     assert "WATCHDOG_USEC" not in os.environ
 
 
-def test_the_notify_protocol_is_spoken(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """READY with a status of one line; the same status twice is sent once; a socket that is gone stops nothing."""
+@pytest.fixture
+def systemd(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket that systemd would read."""
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(address)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        notifier = Notifier()
-        notifier.ready("all\nwell")
-        notifier.status("all\nwell")
-        notifier.status("web is unhealthy")
-        notifier.alive()
-        assert [b"READY=1\nSTATUS=all well", b"STATUS=web is unhealthy", b"WATCHDOG=1"] == [server.recv(4096) for _each in range(3)]
-    os.unlink(address)
+        yield server
+
+
+def test_the_notify_protocol_is_spoken(systemd: socket.socket) -> None:
+    """READY with a status of one line; the same status twice is sent once; a socket that is gone stops nothing."""
+    notifier = Notifier()
+    notifier.ready("all\nwell")
+    notifier.status("all\nwell")
+    notifier.status("web is unhealthy")
+    notifier.alive()
+    assert [b"READY=1\nSTATUS=all well", b"STATUS=web is unhealthy", b"WATCHDOG=1"] == [systemd.recv(4096) for _each in range(3)]
+    os.unlink(systemd.getsockname())
     notifier.alive()
     notifier.close()
     assert 1 == notifier.failed and "NOTIFY_SOCKET" not in os.environ
 
 
-def test_a_full_socket_is_waited_for_a_second_at_most(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_socket_is_waited_for_a_second_at_most(systemd: socket.socket) -> None:
     """Signs of life and sentences are dropped at once, and a dropped sentence is to be said again; only what systemd waits for may wait."""
-    address = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-        server.bind(address)
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        notifier = Notifier()
-        while not notifier.failed:
-            notifier.alive()
-        began = time.monotonic()
-        assert not notifier.status("web is unhealthy") and time.monotonic() - began < 0.5
-        notifier.ready("all well")
-        assert 3 == notifier.failed and 0.9 < time.monotonic() - began < 10.0
-        threading.Timer(0.2, server.recv, (4096,)).start()
-        notifier.stopping("stopping")
-        assert 3 == notifier.failed, "it was sent as soon as there was room"
-        while b"STOPPING=1" not in server.recv(4096):
-            continue
-        assert notifier.status("web is unhealthy") and b"STATUS=web is unhealthy" == server.recv(4096)
-        notifier.close()
+    notifier = Notifier()
+    while not notifier.failed:
+        notifier.alive()
+    began = time.monotonic()
+    assert not notifier.status("web is unhealthy") and time.monotonic() - began < 0.5
+    notifier.ready("all well")
+    assert 3 == notifier.failed and 0.9 < time.monotonic() - began < 10.0
+    threading.Timer(0.2, systemd.recv, (4096,)).start()
+    notifier.stopping("stopping")
+    assert 3 == notifier.failed, "it was sent as soon as there was room"
+    while b"STOPPING=1" not in systemd.recv(4096):
+        continue
+    assert notifier.status("web is unhealthy") and b"STATUS=web is unhealthy" == systemd.recv(4096)
+    notifier.close()
 
 
 def test_a_journal_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
