@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import Dict, Optional
+from typing import Dict, List, Optional, Tuple
 
 PID_FILE = pathlib.Path(os.environ.get("SELFHEAL_LAB_RUN", "/run")) / "selfheal-lab-dockerd.pid"
 ENGINE_LOG = "/var/log/selfheal-lab-dockerd.log"
@@ -101,6 +101,30 @@ def stop_engine(force: bool = False) -> None:
         if pid in _engines:
             _engines[pid].poll()
         time.sleep(0.1)
+
+
+def apt_options() -> List[str]:
+    """How this machine's apt reaches its mirror (proxy, dates), as the image's making needs the same."""
+    dump = run("apt-config", "dump").stdout.splitlines()
+    wanted = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
+    return ["--aptopt=" + line.rstrip(";") for line in dump if line.split(" ")[0] in wanted and not line.endswith('"";')]
+
+
+ENTER = ("nsenter", "--all", "--target")
+CLEAN = ("--", "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+
+
+def first_process(container: str) -> Optional[Tuple[int, str]]:
+    """The pid of its first process here, and when that started; None where it is no process of this machine, or not ours to enter."""
+    if os.geteuid() != 0 or shutil.which(ENTER[0]) is None:
+        return None
+    found = run("docker", "inspect", "--format", "{{.State.Pid}} {{.Id}}", container, check=False).stdout.split()
+    pid = int(found[0]) if found else 0
+    try:
+        ours = bool(pid) and found[1] in pathlib.Path("/proc/%d/cgroup" % pid).read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        ours = False  # it has ended, or is another machine's
+    return (pid, start_time(pid)) if ours else None
 
 
 def start_time(pid: int) -> str:

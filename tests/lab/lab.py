@@ -24,7 +24,20 @@ import time
 import uuid
 from typing import Callable, Dict, List, Optional, Tuple
 
-from engine import PID_FILE, Impossible, Unavailable, engine_answers, install, run, start_engine, start_time, stop_engine
+from engine import (
+    CLEAN,
+    ENTER,
+    PID_FILE,
+    Impossible,
+    Unavailable,
+    engine_answers,
+    first_process,
+    install,
+    run,
+    start_engine,
+    start_time,
+    stop_engine,
+)
 
 HERE = pathlib.Path(__file__).resolve().parent
 LABEL = "selfheal.lab"
@@ -122,7 +135,7 @@ def _make(distribution: str, packages: str, tag: str) -> None:
             "--include=" + packages,
             '--aptopt=APT::Install-Recommends "false"',
             '--aptopt=Acquire::Languages "none"',
-            *_machine_options(),
+            *apt_options(),
             *excluded,
             "--customize-hook=%s" % (HERE / "image" / "prepare"),
             SUITES[distribution],
@@ -143,13 +156,6 @@ def _mirror() -> str:
         if component == "main" and "-" not in codename:
             return address
     raise Unavailable("apt-get indextargets names no mirror of Debian's main component: %s" % found.stdout[:200])
-
-
-def _machine_options() -> List[str]:
-    """How this machine's apt reaches its mirror (proxy, dates), as the image's making needs the same."""
-    dump = run("apt-config", "dump").stdout.splitlines()
-    wanted = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
-    return ["--aptopt=" + line.rstrip(";") for line in dump if line.split(" ")[0] in wanted and not line.endswith('"";')]
 
 
 # -- hosts -------------------------------------------------------------------------------------------------------------------
@@ -178,37 +184,14 @@ class Host:
 
         Costs a twentieth of `run`, where it can be had: the command enters the host's namespaces by itself, and none of its control groups.
         """
-        init = self._first_process()
-        if init is None:
+        if self._init is None or start_time(self._init[0]) != self._init[1]:
+            self._init = first_process(self.name)
+        if self._init is None:
             return self.run(*argv, within=within, expect=expect).stdout
-        enter = (
-            "nsenter",
-            "--all",
-            "--target",
-            str(init),
-            "--",
-            "env",
-            "-i",
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        done = run(*enter, *argv, within=within, check=False)
+        done = run(*ENTER, str(self._init[0]), *CLEAN, *argv, within=within, check=False)
         if expect is not None:
             assert expect == done.returncode, (argv, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout
-
-    def _first_process(self) -> Optional[int]:
-        """The pid of its systemd here; None where that is no process of this machine, or not ours to enter."""
-        if os.geteuid() != 0 or shutil.which("nsenter") is None:
-            return None
-        if self._init is None or start_time(self._init[0]) != self._init[1]:
-            found = run("docker", "inspect", "--format", "{{.State.Pid}} {{.Id}}", self.name, check=False).stdout.split()
-            pid = int(found[0]) if found else 0
-            try:
-                ours = bool(pid) and found[1] in pathlib.Path("/proc/%d/cgroup" % pid).read_text()
-            except OSError:
-                ours = False
-            self._init = (pid, start_time(pid)) if ours else None
-        return self._init[0] if self._init is not None else None
 
     def sh(self, script: str, within: float = 30.0, expect: Optional[int] = 0) -> str:
         return self.run("sh", "-c", script, within=within, expect=expect).stdout
