@@ -30,6 +30,7 @@ from engine import (
     PID_FILE,
     Impossible,
     Unavailable,
+    apt_options,
     engine_answers,
     first_process,
     install,
