@@ -244,7 +244,8 @@ results:
     reason:
       description:
         - Why, in one word, such as V(healed), V(drifted), V(admin_stopped), V(budget_spent), V(hold), V(no_such_container),
-          V(image_missing), V(name_conflict), V(unproven) or V(orphaned). V(null) if nothing was wrong.
+          V(image_missing), V(name_conflict), V(unproven), V(orphaned) or V(interrupted), when what a killed run had left was put right.
+          V(null) if nothing was wrong.
       type: str
       sample: healed
     detail:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from typing import Any, Dict
 
 import pytest
@@ -50,11 +51,9 @@ def test_a_name_that_is_taken(docked: DockBed, healing: Healing) -> None:
     assert before == [docked.told(name)["Id"] for name in docked.names()] and docked.running("web")
 
 
-@pytest.mark.over("debian12", "podman")
-def test_killed_in_the_middle(docked: DockBed, healing: Healing) -> None:
-    """A run that is killed while the old one is being stopped: the next one ends with one container, the wanted one, and it runs."""
+def killed_in_the_middle(docked: DockBed, healing: Healing, **want: Any) -> None:
+    """A run is killed while the old one is being stopped; the engine goes on with that."""
     docked.container("web", "--stop-timeout", "8", command=STUBBORN, probe="process")
-    want = wanted(labels={"colour": "blue"})
     argv = ["ansible-playbook", healing.playbook(**want), "-i", healing.fleet.inventory()]
     running = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -63,11 +62,29 @@ def test_killed_in_the_middle(docked: DockBed, healing: Healing) -> None:
     finally:
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=30)
+
+
+@pytest.mark.over("debian12", "podman")
+def test_killed_in_the_middle(docked: DockBed, healing: Healing) -> None:
+    """A run that is killed while the old one is being stopped: the next one ends with one container, the wanted one, and it runs."""
+    want = wanted(labels={"colour": "blue"})
+    killed_in_the_middle(docked, healing, **want)
     said = healing.heal(**want)
     assert "changed" == said["results"][0]["outcome"], (said, docked.names())
     assert ["web"] == docked.names() and docked.running("web")
     assert "blue" == docked.told("web")["Config"]["Labels"]["colour"]
     assert not healing.heal(**want)["changed"]
+
+
+@pytest.mark.over("debian12", "debian13", "podman")
+def test_killed_in_the_middle_and_no_longer_wanted(docked: DockBed, healing: Healing) -> None:
+    """C51 the next run wants the old one as it is: what the dead one has had stopped runs again, and was stopped by nobody else."""
+    killed_in_the_middle(docked, healing, **wanted(labels={"colour": "blue"}))
+    said = healing.heal(**wanted())
+    assert ("changed", ["start"]) == (said["results"][0]["outcome"], said["results"][0]["actions"]), (said, docked.names())
+    assert ["web"] == docked.names() and docked.running("web") and "colour" not in (docked.told("web")["Config"]["Labels"] or {})
+    time.sleep(9)  # longer than the stop timeout: nothing ends it any more
+    assert docked.running("web") and not healing.heal(**wanted())["changed"]
 
 
 @pytest.mark.over("podman")

@@ -310,7 +310,7 @@ def test_with_persistence_a_run_that_was_killed_is_begun_again(noted: Noted) -> 
     wait.touch()
     same = alert()
     assert noted.rulebook.post({"alerts": [same]}) == 200
-    until(lambda: noted.ran(), PATIENT, "the run has begun")
+    until(noted.ran, PATIENT, "the run has begun")
     noted.rulebook.kill(heals=True)
     wait.unlink()
     noted.rulebook.start(*options)

@@ -18,7 +18,8 @@ from .._core.reasons import Reason
 from .._host import Outcome
 from .base import Timed, Work
 from .container_engine import ContainerEngine
-from .container_state import Told, describe, name_of, of, stop_timeout
+from .container_past import being_stopped
+from .container_state import LIVES, Told, describe, name_of, of, stop_timeout
 
 WITHIN = 15.0
 MARGIN = 30.0
@@ -69,7 +70,7 @@ class Maker:
         if joined is not None:
             yield from self._remove(self._new)
             return joined
-        self._old, self._ran = old, of(old, "State", "Status") in ("running", "restarting", "paused")
+        self._old, self._ran = old, of(old, "State", "Status") in LIVES
         return (yield from self._swap(old))
 
     def keep(self) -> Work[Outcome]:
@@ -79,7 +80,7 @@ class Maker:
         return (yield from self._remove(str(self._old["Id"])))
 
     def undo(self) -> Work[Outcome]:
-        """The new one does not do: put the old one back, and start it if it ran."""
+        """The new one does not do: put the old one back, and start it if it ran. While that fails the new one stays, as a sign."""
         if self._old is None:
             return Outcome("ok")
         yield from self._stop(self._new, stop_timeout(self._old))
@@ -87,7 +88,8 @@ class Maker:
         back = yield from self._rename(str(self._old["Id"]), self.name)
         if back.status == "ok" and self._ran:
             back = yield from self._start(str(self._old["Id"]))
-        yield from self._remove(self._new)
+        if back.status == "ok":
+            yield from self._remove(self._new)
         return back
 
     def _swap(self, old: Told) -> Work[Outcome]:
@@ -280,33 +282,41 @@ def unfinished(name: str, there: Mapping[str, Tuple[str, Mapping[str, str]]]) ->
     before = {there[each][0] for each in (name, name + OLD) if each in there}
     for each in (name, name + NEW):
         labels = there[each][1] if each in there else {}
-        if labels.get(REPLACES) in before and DEPLOYMENT not in labels:
+        alone = each == name + NEW and not before and labels.get(OWNER) == name
+        if REPLACES in labels and (labels[REPLACES] in before or alone) and DEPLOYMENT not in labels:
             return True
     return False
 
 
-def mend(engine: ContainerEngine, name: str) -> Work[Optional[Maker]]:
-    """Put that right. A maker where the new one runs, and has still to be proven or undone."""
+def mend(engine: ContainerEngine, name: str) -> Work[Union[Maker, Outcome]]:
+    """Put that right. A maker where the new one runs, and has still to be proven or undone. Not ok where the old one does not come up: then
+    the new one stays beside it, by which the next run knows that it was stopped by us and by nobody else."""
     maker = Maker(engine, name)
     here, new, old = (yield from maker._found(name)), (yield from maker._found(name + NEW)), (yield from maker._found(name + OLD))
     there = {name_of(each): (str(each["Id"]), of(each, "Config", "Labels") or {}) for each in (here, new, old) if each is not None}
     if not unfinished(name, there):
-        return None
+        return Outcome("ok")
     if here is not None and old is not None and of(here, "Config", "Labels", REPLACES) == old["Id"]:
         maker.taken_up(here, old)
         if of(here, "State", "Status") == "running":
             return maker
-        yield from maker.undo()  # it never came up: the old one takes its place again
-        return None
+        return (yield from maker.undo())  # it never came up: the old one takes its place again
     before = old if here is None else here
+    if before is None and new is not None:
+        # What it was to replace was dead, and is removed: it is all that there is.
+        named = yield from maker._rename(str(new["Id"]), name)
+        return (yield from maker._start(str(new["Id"])) if named.status == "ok" else _as(named))
     if before is not None:
-        # It was stopped by that run, and by nobody else.
-        if here is None:
-            yield from maker._rename(str(before["Id"]), name)
-        yield from maker._start(str(before["Id"]))
+        back = yield from maker._rename(str(before["Id"]), name) if here is None else _done()
+        if back.status == "ok" and (yield from being_stopped(engine, before)):
+            back = yield from maker._stop(str(before["Id"]), stop_timeout(before))  # waits for the end of what has begun
+        if back.status == "ok":
+            back = yield from maker._start(str(before["Id"]))
+        if back.status != "ok":
+            return back
     if new is not None:
-        yield from maker._remove(str(new["Id"]))
-    return None
+        return (yield from maker._remove(str(new["Id"])))
+    return Outcome("ok")
 
 
 __all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "mend", "unfinished"]

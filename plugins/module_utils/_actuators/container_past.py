@@ -41,17 +41,39 @@ def story_of(engine: ContainerEngine, told: Told, ours_since: float) -> Work[Sto
         return Story(died_at=ended, stopped=noted)
     if heard:
         return story
-    story = Story()
+    logged = yield from _logged(engine, identity, ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time()))
+    if logged is not None:
+        engine.learn(identity, logged)
+    return logged or Story()
+
+
+def being_stopped(engine: ContainerEngine, told: Told) -> Work[bool]:
+    """Has the engine been asked to end what still lives of it? It goes on with that when whoever asked is dead.
+
+    Podman calls it stopping. Docker calls it running until it has ended; its note is true of a ``kill -s HUP`` as well, so its events tell.
+    """
+    status = of(told, "State", "Status")
+    if status != "running":
+        return bool(status == "stopping")
+    if engine.local is not False and manually_stopped(told) is False:
+        return False
+    now = time.time()
+    story = yield from _logged(engine, str(told["Id"]), now - states.stop_timeout(told) - states.KILL_GRACE, now)
+    return story is not None and states.told_to_end(told, story) and story.died_at is None
+
+
+def _logged(engine: ContainerEngine, identity: str, since: float, until: float) -> Work[Optional[Story]]:
+    """What the engine's log of events tells of a container; None where it cannot be asked. since, until: wall seconds."""
     names = {"type": ["container"], "container": [identity], "event": ["start", "kill", "die", "stop", "oom"]}
-    since, until = ended - states.stop_timeout(told) - _LOG_BEFORE, min(ended + _LOG_BEFORE, time.time())
     query = (("since", "%.9f" % since), ("until", "%.9f" % until), ("filters", json.dumps(names)))
     outcome = yield Timed(engine.call("GET", "/events", query), ASK_WITHIN)
-    if outcome.status == "ok":
-        for event in _lines(outcome.data["body"]):
-            actor = event.get("Actor") or {}
-            at = float(event.get("timeNano") or 0) / 1e9
-            story = story.after(str(event.get("Action")), actor.get("Attributes") or {}, at)
-        engine.learn(identity, story)
+    if outcome.status != "ok":
+        return None
+    story = Story()
+    for event in _lines(outcome.data["body"]):
+        actor = event.get("Actor") or {}
+        at = float(event.get("timeNano") or 0) / 1e9
+        story = story.after(str(event.get("Action")), actor.get("Attributes") or {}, at)
     return story
 
 
@@ -81,4 +103,4 @@ def _lines(body: Any) -> List[Dict[str, Any]]:
     return [each for each in found if isinstance(each, dict)]
 
 
-__all__ = ["ASK_WITHIN", "manually_stopped", "story_of"]
+__all__ = ["ASK_WITHIN", "being_stopped", "manually_stopped", "story_of"]

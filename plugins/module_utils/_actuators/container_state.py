@@ -38,6 +38,8 @@ RELOOK_HEARD = 300.0
 RELOOK_ABSENT = 30.0
 DEFAULT_STOP = 10.0
 RESTARTS_ALL = ("always", "unless-stopped")
+LIVES = ("running", "restarting", "paused", "stopping")
+"""Something of it lives, or will at once. Only Podman tells of the last."""
 _STOP_CODES = (0, 130, 137, 143)
 _ENDING = frozenset((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM))
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(?:Z|([+-])(\d\d):(\d\d))\Z")
@@ -167,9 +169,13 @@ def by_hand(told: Told, story: Story) -> Optional[bool]:
         return False
     if story.stopped:
         return True
-    ending = story.killed in _ENDING or story.killed == signal_number(str(of(told, "Config", "StopSignal") or ""))
-    killed = ending and story.killed_at is not None and story.died_at - story.killed_at <= stop_timeout(told) + KILL_GRACE
+    killed = told_to_end(told, story) and story.killed_at is not None and story.died_at - story.killed_at <= stop_timeout(told) + KILL_GRACE
     return True if killed else (None if story.silent else False)
+
+
+def told_to_end(told: Told, story: Story) -> bool:
+    """Was the last signal that the engine sent one that ends a container, by itself or by the container's own word?"""
+    return story.killed in _ENDING or story.killed == (signal_number(str(of(told, "Config", "StopSignal") or "")) or -1)
 
 
 def describe(told: Told) -> str:
@@ -259,6 +265,7 @@ def relook(found: Presence, heard: bool) -> Presence:
 __all__ = [
     "Clock",
     "LASTING",
+    "LIVES",
     "RELOOK_ABSENT",
     "RELOOK_HEARD",
     "RELOOK_PENDING",
@@ -282,4 +289,5 @@ __all__ = [
     "signal_number",
     "stands",
     "stop_timeout",
+    "told_to_end",
 ]

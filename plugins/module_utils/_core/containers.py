@@ -119,7 +119,7 @@ def plan(want: Want, found: Optional[Found], rules: Rules) -> Plan:
 def _stopped(found: Found) -> Plan:
     if found.status in ("running", "restarting", "paused"):
         return Plan("stop", Reason.NOT_WANTED, "it is %s and should be stopped" % found.status)
-    return FINE
+    return _stopping(None, found) if found.status == "stopping" else FINE
 
 
 def _started(want: Want, found: Found, rules: Rules) -> Plan:
@@ -129,7 +129,7 @@ def _started(want: Want, found: Found, rules: Rules) -> Plan:
         return Plan("none", Reason.UNSUPPORTED, "%s; only making it anew helps, and recreate is never" % stands.detail, True)
     if stands is FINE and want.image is not None and found.wanted_image is None and rules.recreate == "drifted":
         return Plan("none", Reason.IMAGE_MISSING, "image %s is not on this engine; pull or load it first" % want.image, True)
-    if stands.action in ("none", "start", "restart") and not stands.blocked:
+    if stands.action in ("none", "start", "restart") and not stands.blocked and found.status not in ("stopping", "removing"):
         drift = drifted(want, found)
         if drift and rules.recreate == "drifted":
             return Plan("recreate", Reason.DRIFTED, "; ".join(drift))
@@ -184,7 +184,7 @@ def _leaving(want: Want, found: Found) -> Plan:
     return Plan("recreate", Reason.GONE, "it is stuck as %s" % found.status)
 
 
-def _stopping(want: Want, found: Found) -> Plan:
+def _stopping(want: Optional[Want], found: Found) -> Plan:
     return Plan("none", Reason.NOT_RUNNING, "the engine is stopping it", wait=True)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
-from .._actuators.container_make import mend, unfinished
+from .._actuators.container_make import Maker, mend, unfinished
 from .._actuators.container_state import Told, of
 from .._core import containers as core
 from .._core.containers import Found, Plan, Rules, Want
@@ -140,6 +140,8 @@ class One:
         self._end = end
         self._deeds = Deeds(survey.engine, want)
         self._ours = False
+        self._mended_one = False
+        self._stopped_by_us = False
         self._acted_at = -math.inf
 
     def work(self, there: Mapping[str, Listed]) -> Work[None]:
@@ -163,10 +165,15 @@ class One:
         while not self._ours:
             if not (yield from self._permit()):
                 return False
-        self._deeds.maker = yield from mend(self._survey.engine, self.want.name)
-        if self._deeds.made_anew:
-            self.result.actions.append("recreate")
-            self.result.action = "recreate"
+        text = "an earlier run was killed while it made container %s anew; what it left is put right" % self.want.name
+        self._around.record("note", self.want.name, None, {"text": text})
+        mended = yield from mend(self._survey.engine, self.want.name)
+        self._mended_one = True
+        # What does not come up again is started, or made anew, like any other: it was stopped by us, and not by somebody.
+        self._stopped_by_us = isinstance(mended, Outcome) and mended.status != "ok"
+        self._deeds.maker = mended if isinstance(mended, Maker) else None
+        self.result.action = "recreate" if self._deeds.made_anew else "start"
+        self.result.actions.append(self.result.action)
         return True
 
     def _round(self) -> Work[bool]:
@@ -222,6 +229,8 @@ class One:
         if isinstance(looked, Outcome):
             return looked
         found, told = (None, {}) if looked is None else looked
+        if self._stopped_by_us and found is not None:
+            found = replace(found, by_hand=False)
         if unhealthy and self._host.monotonic() < self._acted_at + STARTS_WITHIN and found is not None and found.status == "running":
             return Look(found, told, Plan("none", Reason.NOT_STARTED, "it does not answer yet: %s" % unhealthy, wait=True))
         return Look(found, told, core.plan(self.want, found, self._terms.rules))
@@ -306,7 +315,8 @@ class One:
             return (yield from self._relapsed())
         yield from self._deeds.keep()
         result.recovered_at = proven
-        reason = Reason.DRIFTED if result.failed_at is None else Reason.HEALED
+        unfailed = Reason.INTERRUPTED if self._mended_one else Reason.DRIFTED
+        reason = unfailed if result.failed_at is None else Reason.HEALED
         result.end("changed", reason, "well for %g s without a break" % self._terms.stable_for)
         if result.failed_at is not None:
             self._record("recover", plan, recovery_time=format_time(proven), recovery_duration_ms=result.took_ms)

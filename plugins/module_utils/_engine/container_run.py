@@ -160,7 +160,7 @@ class Run:
         plain = want.image is None and want.restart_policy is None and not want.env and want.name not in self._terms.probes
         if listed is None or not plain or any(listed.labels.get(key) != value for key, value in want.labels.items()):
             return False
-        if want.name + core.OLD in self.there:
+        if want.name + core.OLD in self.there or want.name + core.NEW in self.there:
             return False
         return listed.plainly_well if want.state != "stopped" else listed.status in ("exited", "created")
 

@@ -22,8 +22,6 @@ from .image_engine import label, must
 from .image_gate import gate
 from .image_stand import NO_POLICY, Recorded, Stand
 
-ALIVE = ("running", "restarting", "paused")
-
 
 class Back:
     """`before`: what the release says that the container before is of; None where there was none, or nobody can tell."""
@@ -50,7 +48,7 @@ class Back:
         if mine is None:
             return []
         swap, served = stand.switch is Switch.SWAP, states.name_of(mine) == stand.name
-        if swap and of(mine, "State", "Status") in ALIVE:
+        if swap and of(mine, "State", "Status") in states.LIVES:
             containers.policy(mine, NO_POLICY)
             containers.stop(mine)
         if displaced is None and label(mine, REPLACES):
@@ -83,7 +81,7 @@ class Back:
                 if stand.switch is Switch.ALIAS:
                     stand.attach(displaced, known.wanted)
                 self.containers.policy(displaced, known.wanted.host_config.get("RestartPolicy") or NO_POLICY)
-            if label(mine, RAN) != "1" or of(displaced, "State", "Status") in ALIVE:
+            if label(mine, RAN) != "1" or self.containers.stays(displaced):
                 return []
             must(self.containers.start(displaced))
             gate(self.containers, str(displaced["Id"]), (), stand.run.request.health_within, fresh=False)
@@ -102,7 +100,7 @@ class Back:
         if of(mine, "State", "Status") == "created":
             containers.remove(mine)  # it never ran
             return
-        if of(mine, "State", "Status") in ALIVE:
+        if of(mine, "State", "Status") in states.LIVES:
             if served:
                 drain(self.stand.run.host, mine, self.stand.wanted.drain)
             containers.policy(mine, NO_POLICY)

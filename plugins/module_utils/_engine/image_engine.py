@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Mapping, Optional, Tuple, TypeVar
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
 from .._actuators.container_make import conflict
+from .._actuators.container_past import being_stopped
 from .._actuators.container_state import Told, of
 from .._core.containers import OWNER
 from .._core.reasons import Reason
@@ -63,6 +64,10 @@ class Containers:
         found: Mapping[str, Any] = must(outcome).data["body"]
         return found
 
+    def stays(self, told: Told) -> bool:
+        """Does it live, and has nobody asked for its end? A stop goes on when whoever asked for it is dead."""
+        return of(told, "State", "Status") in states.LIVES and not self._being_stopped(told)
+
     # -- acting
 
     def create(self, name: str, body: Mapping[str, Any]) -> Told:
@@ -73,7 +78,9 @@ class Containers:
         return told
 
     def start(self, told: Told) -> Outcome:
-        """Not raised: whoever starts it may know what to do about a port that is taken."""
+        """Not raised: whoever starts it may know what to do about a port that is taken. What is being stopped ends first."""
+        if self._being_stopped(told):
+            self.stop(told)
         return self._ask("POST", "/containers/%s/start" % told["Id"])
 
     def stop(self, told: Told) -> None:
@@ -105,6 +112,9 @@ class Containers:
 
     def disconnect(self, told: Told, network: str) -> None:
         must(self._ask("POST", "/networks/%s/disconnect" % network, (), {"Container": told["Id"], "Force": False}))
+
+    def _being_stopped(self, told: Told) -> bool:
+        return drive(self.host, being_stopped(self.engine, told))
 
     def _ask(
         self,

@@ -19,6 +19,7 @@ import socket
 import zlib
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
 
+from .._actuators import container_state as states
 from .._actuators.container_make import anonymous_volumes
 from .._actuators.container_state import Told, of
 from .._core.containers import DEPLOYMENT, FAILED, NEW, OLD, RELEASE, REPLACES, TRY
@@ -105,7 +106,7 @@ class Stand:
         if here is None or old is None or label(here, REPLACES) != old["Id"]:
             return {}
         proof: Dict[str, Any] = {"kept": self.name + OLD}
-        if of(old, "State", "Status") in ("running", "restarting", "paused"):
+        if of(old, "State", "Status") in states.LIVES:
             if self.switch is Switch.ALIAS:
                 self._detach(old)
             left = drain(self.run.host, old, self.wanted.drain)
@@ -194,7 +195,7 @@ class Stand:
 
     def _make_room(self, old: Optional[Told]) -> None:
         """Two cannot serve at the same time: traffic goes, then the old one. From here until the new one is up nobody serves."""
-        if old is None or of(old, "State", "Status") not in ("running", "restarting", "paused"):
+        if old is None or of(old, "State", "Status") not in states.LIVES:
             return
         if self.run.entry.traffic != "away":
             away(self.run)

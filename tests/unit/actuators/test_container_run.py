@@ -29,7 +29,7 @@ def stamp() -> str:
 
 
 class Containers:
-    """The engine. takes: seconds that a start takes. crashes: names of containers that end at once."""
+    """The engine. takes: seconds that a start takes. crashes: names of containers that end at once. refuses: how often not to start it."""
 
     def __init__(self, folder: str) -> None:
         self.all: Dict[str, Dict[str, Any]] = {}
@@ -37,6 +37,7 @@ class Containers:
         self.busy = self.busiest = 0
         self.takes = 0.0
         self.crashes: List[str] = []
+        self.refuses: Dict[str, int] = {}
         self._lock = threading.Lock()
         self.server = Engine(folder, self._handle)
 
@@ -91,6 +92,9 @@ class Containers:
                 found["Name"] = "/" + query.partition("=")[2]
                 self.all[found["Name"][1:]] = found
                 connection.sendall(answer(None, 204))
+            elif parts[3] == "start" and self.refuses.get(found["Name"][1:]):
+                self.refuses[found["Name"][1:]] -= 1
+                connection.sendall(answer({"message": "no such mount"}, 500))
             else:
                 self._post(found, parts[3])
                 connection.sendall(answer(None, 204))
@@ -230,7 +234,7 @@ def test_killed_between_swap_and_proof_of_one_that_does_not_do(bed: Bed, status:
     result = bed.heal("web")["web"]
     assert [old] == [told["Id"] for told in bed.engine.all.values()] and ["web"] == [told["Name"][1:] for told in bed.engine.all.values()]
     assert "running" == bed.engine.all["web"]["State"]["Status"]
-    assert result.outcome == ("failed" if status == "running" else "unchanged")
+    assert result.outcome == ("failed" if status == "running" else "changed")
 
 
 def beside(bed: Bed, name: str, replaces: str, **labels: str) -> None:
@@ -243,9 +247,47 @@ def test_killed_before_the_new_one_had_the_name(bed: Bed, name: str) -> None:
     bed.engine.add(name, "exited", 0)
     beside(bed, "web.selfheal-new", str(bed.engine.all[name]["Id"]))
     result = bed.heal("web")["web"]
-    assert "unchanged" == result.outcome, result
+    assert ("changed", ["start"], "interrupted") == (result.outcome, result.actions, result.reason), result
+    assert [("note", "web")] == bed.around.events
     assert "running" == bed.engine.all["web"]["State"]["Status"] and ["start web"] == bed.engine.posts
     assert ["web"] == list(bed.engine.all)
+
+
+@pytest.mark.parametrize(("status", "posts"), [("stopping", ["stop web", "start web"]), ("running", ["start web"])])
+def test_killed_while_the_old_one_was_being_stopped(bed: Bed, status: str, posts: List[str]) -> None:
+    """C51 an engine goes on with a stop when whoever asked for it is dead: it is waited for, or the service would end after its start."""
+    bed.engine.add("web", status)
+    beside(bed, "web.selfheal-new", str(bed.engine.all["web"]["Id"]))
+    result = bed.heal("web")["web"]
+    assert ("changed", posts) == (result.outcome, bed.engine.posts), result
+    assert ["web"] == list(bed.engine.all) and "running" == bed.engine.all["web"]["State"]["Status"]
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+def test_killed_and_the_old_one_is_refused(bed: Bed, tries: int) -> None:
+    """C51 it was stopped by us: it is not taken for somebody's wish that it stays down, by this run nor by the next."""
+    bed.engine.add("web", "exited", 0)
+    beside(bed, "web.selfheal-new", str(bed.engine.all["web"]["Id"]))
+    bed.engine.refuses["web"] = 2 * tries - 1
+    results = [bed.heal("web")["web"] for _try in range(tries)]
+    assert ["failed"] * (tries - 1) + ["changed"] == [each.outcome for each in results], results
+    assert "running" == bed.engine.all["web"]["State"]["Status"] and not bed.engine.refuses["web"]
+    assert "unchanged" == bed.heal("web")["web"].outcome or ["web"] == list(bed.engine.all)
+
+
+def test_killed_after_what_was_dead_had_been_removed(bed: Bed) -> None:
+    """C51 the new one is all that there is: it gets the name, and serves."""
+    beside(bed, "web.selfheal-new", "0" * 64)
+    result = bed.heal("web")["web"]
+    assert ("changed", ["start web"]) == (result.outcome, bed.engine.posts), result
+    assert ["web"] == list(bed.engine.all)
+
+
+def test_drift_of_what_somebody_is_stopping(bed: Bed) -> None:
+    """C01 it is not made anew under the hands of whoever stops it: its end is waited for."""
+    bed.engine.add("web", "stopping")
+    result = bed.heal(wants=(Want("web", labels={"colour": "blue"}),), wait=0.3)["web"]
+    assert ("failed", "not_running", []) == (result.outcome, result.reason, bed.engine.posts), result
 
 
 def test_what_a_deployment_left_in_the_middle_is_its_own(bed: Bed) -> None:
