@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.faultline.selfheal.plugins.module_utils._core.times import format_time, parse_time
-from ansible_collections.faultline.selfheal.plugins.module_utils._records.statistics import ACTIONS
+from ansible_collections.faultline.selfheal.plugins.module_utils._records.statistics import ACTIONS, milliseconds
 
 STEPS = 40
 LONGEST = 160
@@ -134,7 +134,7 @@ class Incidents:
         elif type == "recover":
             found.ended, found.outcome = moment(data.get("recovery_time"), at), "recovered"
             took = data.get("recovery_duration_ms")
-            found.took_ms = took if isinstance(took, (int, float)) and not isinstance(took, bool) else None
+            found.took_ms = took if milliseconds(took) is not None else None
             self._over(self._open.pop(name))
         elif type == "state_reset":
             found.ended, found.outcome = at, "closed"
@@ -163,14 +163,14 @@ class Incidents:
 def mark(host: str, event: Mapping[str, Any], at: float) -> Mark | None:
     """The event, if it is one of `MARKS`."""
     type = event.get("type")
-    if type not in MARKS:
+    if not isinstance(type, str) or type not in MARKS:
         return None
     data = event.get("data")
     data = data if isinstance(data, dict) else {}
     if type == "deployment_phase" and data.get("phase") != "active":
         return None
     said = ": ".join(str(data[key]) for key in _SAID if isinstance(data.get(key), (str, int)) and data[key] != "")
-    return Mark(host, str(event.get("service") or data.get("project") or ""), at, str(type), said[:LONGEST])
+    return Mark(host, str(event.get("service") or data.get("project") or ""), at, type, said[:LONGEST])
 
 
 def moment(text: Any, otherwise: float) -> float:

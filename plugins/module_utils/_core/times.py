@@ -19,6 +19,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 _NO_POINT = "%r is no point in time (seconds since 1970, years 1 to 9999)"
+# Of UTC, and so that the millisecond it is rounded to can be written: a zone can put the last day of 9999 beyond it.
+_FIRST, _LAST = -62135596800.0, 253402300799.9994
 # The last second written out: events come in bursts. Replaced as a whole, so threads may share it.
 _last_second = (0, "1970-01-01T00:00:00")
 
@@ -63,7 +65,10 @@ def parse_time(text: str) -> float:
     seconds = since.days * 86400 + since.seconds
     if zone not in ("Z", "z"):
         seconds -= (int(zone[1:3]) * 60 + int(zone[-2:])) * (-60 if zone[0] == "-" else 60)
-    return seconds + (int(fraction.ljust(9, "0")) / 1e9 if fraction else 0.0)
+    point = seconds + (int(fraction.ljust(9, "0")) / 1e9 if fraction else 0.0)
+    if not _FIRST <= point <= _LAST:
+        raise ValueError("%r is no point in time: in UTC it lies outside the years 1 to 9999" % (text,))
+    return point
 
 
 def parse_since(text: str, now: float) -> float:

@@ -10,10 +10,13 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional
 from .._core.times import format_time, parse_time
 
 ACTIONS = ("start", "restart", "recreate", "redeploy", "rollback")
+LONGEST = 1e14
+"""Milliseconds that a span may have: 3,000 years. A timeline may come from a host that writes anything."""
 
 
-def _number(value: Any) -> Optional[float]:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
+def milliseconds(value: Any) -> Optional[float]:
+    """A span as an event has it; None for what is none, such as NaN, or a number that no clock has counted to."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LONGEST else None
 
 
 def _moment(value: Any) -> Optional[float]:
@@ -62,15 +65,16 @@ class ServiceStatistics:
                 del counts["pending"]
             counts[outcome] = counts.get(outcome, 0) + 1
 
-    def _supersede(self, at: float) -> None:
-        """A service has one incident at a time: one whose end is not on record was over when the next began."""
-        since = self.opened.get(self.newest)
+    def _end(self, incident: str, at: float) -> None:
+        """It is over, and how long it took is not on record."""
+        since = self.opened.get(incident)
         if since is not None:
             self.down += max(0.0, at - since)
-            self.opened[self.newest] = None
+            self.opened[incident] = None
 
     def add(self, event: Mapping[str, Any], at: float) -> None:
-        kind, incident = event.get("type"), event.get("incident") or ""
+        kind, named = event.get("type"), event.get("incident")
+        incident = named if isinstance(named, str) else ""
         raw = event.get("data")
         data: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
         previous = data.get("previous")
@@ -79,7 +83,8 @@ class ServiceStatistics:
         if kind == "failure":
             # An incident is counted once, however often its failure is told (a relapse while observing, a restart of the watchdog).
             if incident not in self.opened:
-                self._supersede(at)
+                # A service has one incident at a time: one whose end is not on record was over when the next began.
+                self._end(self.newest, at)
                 self.newest = incident
                 failed = _moment(data.get("failure_time"))
                 self.opened[incident] = at if failed is None else failed
@@ -96,11 +101,16 @@ class ServiceStatistics:
         elif kind == "recover":
             self.outcome(incident, "recovered")
             self.recovered += 1
-            took = _number(data.get("recovery_duration_ms"))
+            took = milliseconds(data.get("recovery_duration_ms"))
             if took is not None:
                 self.recover.append(took)
-                self.down += took / 1000
+                # One that the next incident has superseded was counted then.
+                self.down += took / 1000 if self.opened.get(incident, at) is not None else 0.0
             self.opened[incident] = None
+        elif kind == "state_reset" and incident:
+            # Another boot has closed it; nobody saw it recover.
+            self.outcome(incident, "unknown")
+            self._end(incident, at)
         elif kind == "page":
             self.pages += 1
             self.flaps += 1 if data.get("reason") == "flapping" else 0
@@ -206,4 +216,4 @@ def statistics(events: Iterable[Mapping[str, Any]]) -> Dict[str, Any]:
     }
 
 
-__all__ = ["ACTIONS", "ServiceStatistics", "Statistics", "spread", "statistics"]
+__all__ = ["ACTIONS", "LONGEST", "ServiceStatistics", "Statistics", "milliseconds", "spread", "statistics"]

@@ -173,6 +173,48 @@ def test_statistics(timeline, tmp_path, clock):
     assert json.dumps(found)
 
 
+def at(minute, type, incident=None, **data):
+    return {"type": type, "service": "web", "incident": incident, "timestamp": "2026-11-21T21:%02d:00.000Z" % minute, "data": data}
+
+
+def test_an_incident_that_a_reboot_closed_is_open_no_more():
+    """Another boot closes it, as the list of incidents says, too: the service was down until then, and not for ever after."""
+    found = statistics([at(0, "note"), at(10, "failure", "a"), at(11, "restart", "a"), at(20, "state_reset", "a"), at(40, "note")])
+    web = found["services"]["web"]
+    assert (web["incidents"], web["open"], web["recovered"], web["availability"]) == (1, 0, 0, 0.75)
+    assert web["actions"] == {"restart": {"total": 1, "unknown": 1}}
+    assert statistics([at(0, "note"), at(10, "failure", "a"), at(20, "state_reset"), at(40, "note")])["services"]["web"]["open"] == 1
+
+
+def test_incidents_that_overlap_are_not_down_twice():
+    """A service is down once: what the next incident has ended adds nothing more when its own end comes late."""
+    story = [at(0, "note"), at(10, "failure", "a"), at(20, "failure", "b"), at(30, "recover", "b", recovery_duration_ms=600_000)]
+    late = at(31, "recover", "a", recovery_duration_ms=1_260_000)
+    found = statistics([*story, late, late, at(40, "note")])["services"]["web"]
+    assert (found["incidents"], found["open"], found["availability"]) == (2, 0, 0.5)
+
+
+def test_a_clock_that_went_backwards_makes_no_negative_time():
+    """Neither a span nor a share below nothing, nor above all."""
+    found = statistics(
+        [at(30, "note"), at(20, "failure", "a", failure_time="2026-11-21T21:50:00.000Z"), at(10, "failure", "b"), at(5, "note")]
+    )
+    web = found["services"]["web"]
+    assert (web["incidents"], web["open"], web["mttd_ms"], web["mtbf_ms"]) == (2, 1, None, 150_000)
+    assert web["availability"] == 0.2
+
+
+@pytest.mark.parametrize("took", [float("nan"), float("inf"), 10**400, -1, True, "5", None, [5]])
+def test_a_span_that_is_none_does_not_count(took):
+    """A host may write anything: what no clock has measured is left out, and the rest is counted."""
+    found = statistics(
+        [at(0, "failure", "a"), at(1, "recover", "a", recovery_duration_ms=took), at(2, "failure", ["x"]), at(3, "restart", {})]
+    )
+    web = found["services"]["web"]
+    assert (web["recovered"], web["mttr_ms"], web["open"]) == (1, None, 1)
+    json.dumps(found, allow_nan=False)
+
+
 def test_statistics_of_nothing():
     """No events, no numbers, no division by zero."""
     assert statistics([]) == {"from": None, "to": None, "events": 0, "services": {}}
@@ -198,10 +240,24 @@ def test_points_in_time_are_read(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "2026-11-21", "2026-11-21T21:03:38", "2026-02-30T00:00:00Z", "2026-11-21T25:00:00Z", "12", 12, None]
+    "text",
+    [
+        "",
+        "now",
+        "2026-11-21",
+        "2026-11-21T21:03:38",
+        "2026-02-30T00:00:00Z",
+        "2026-11-21T25:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "9999-12-31T23:59:59.9999Z",
+        "0001-01-01T00:00:00+00:01",
+        "12",
+        12,
+        None,
+    ],
 )
 def test_what_is_no_point_in_time_is_refused(text):
-    """Also one without a zone: nobody knows when that is."""
+    """Also one without a zone: nobody knows when that is; and one that could not be written again."""
     with pytest.raises(ValueError, match="no point in time"):
         parse_time(text)
 
