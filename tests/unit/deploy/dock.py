@@ -6,12 +6,14 @@
 It refuses what Docker Engine refuses: a name or a port that is taken, what is not there. Beside the engine's interface it answers
 ``/_test``: GET tells everything, PUT replaces it. ``at``: the number of the request that changes something at which ``harm`` is done,
 before it or after it: ``kill`` whoever asks, or ``drop`` the connection and the next few (or so `long`), as if the
-engine were restarted.
+engine were restarted. With ``lasting`` seconds a stop whose asker is killed after it was begun goes on for so long: running, as Docker
+calls it, or with ``podman`` stopping, when nothing starts it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -34,6 +36,9 @@ EMPTY = {
     "long": 0,
     "log": [],
     "most": 0,
+    "lasting": 0.0,
+    "podman": False,
+    "events": [],
 }
 
 
@@ -57,6 +62,33 @@ class Dock:
                 return told
         raise Refused(404, "No such container: %s" % name)
 
+    # -- what goes on by itself
+
+    def tell(self, told, action, **attributes):
+        actor = {"ID": told["Id"], "Attributes": {"name": told["Name"][1:], **attributes}}
+        event = {"Type": "container", "Action": action, "Actor": actor, "timeNano": time.time_ns()}
+        self.state["events"] = self.state["events"][-20:] + [event]
+
+    def stopping(self, told):
+        """Its end was asked for, and comes whoever may die meanwhile."""
+        told["EndsAt"] = time.time() + self.state["lasting"]
+        if self.state["podman"]:
+            told["State"]["Status"] = "stopping"
+        else:
+            self.tell(told, "kill", signal="15")
+
+    def settle(self):
+        for told in self.containers.values():
+            if told.get("EndsAt", math.inf) <= time.time():
+                self.ended(told)
+
+    def ended(self, told):
+        told.pop("EndsAt", None)
+        told["State"].update(Status="exited", ExitCode=143, FinishedAt="2026-01-01T00:01:00Z")
+        if not self.state["podman"]:
+            self.tell(told, "die", exitCode="143")
+            self.tell(told, "stop")
+
     # -- requests
 
     def answer(self, method, path, query, body):
@@ -67,6 +99,10 @@ class Dock:
                 if name in (reference, identity):
                     return 200, {"Id": identity, "Config": {}}
             raise Refused(404, "No such image: %s" % name)
+        if parts[0] == "events":
+            since, until = float(query["since"]) * 1e9, float(query["until"]) * 1e9
+            who = json.loads(query["filters"])["container"]
+            return 200, [each for each in self.state["events"] if each["Actor"]["ID"] in who and since <= each["timeNano"] <= until]
         if parts[0] == "networks":
             return self.network(parts[1], parts[2], body)
         if method == "GET":
@@ -113,10 +149,13 @@ class Dock:
     def start(self, told, _query, _body):
         if told["State"]["Status"] == "running":
             return
+        if told["State"]["Status"] == "stopping":
+            raise Refused(500, "container state improper: it is stopping")
         for other in self.containers.values():
             if other["State"]["Status"] == "running" and set(self.ports(other)) & set(self.ports(told)):
                 raise Refused(500, "driver failed: Bind for 127.0.0.1:%s failed: port is already allocated" % self.ports(told)[0])
         self.state["serial"] += 1
+        self.tell(told, "start")
         told["State"].update(Status="running", StartedAt="2026-01-01T00:00:%09.6fZ" % (self.state["serial"] / 1000))
         if told["Config"]["Healthcheck"]:
             told["State"]["Health"] = {"Status": "unhealthy" if told["Image"].startswith("sha256:ill") else "healthy", "Log": []}
@@ -124,8 +163,10 @@ class Dock:
         self.state["most"] = max(self.state["most"], len(running))
 
     def stop(self, told, _query, _body):
-        if told["State"]["Status"] == "running":
-            told["State"].update(Status="exited", FinishedAt="2026-01-01T00:01:00Z")
+        if "EndsAt" in told:
+            time.sleep(max(0.0, told["EndsAt"] - time.time()))
+        if told["State"]["Status"] in ("running", "stopping"):
+            self.ended(told)
 
     def unpause(self, told, _query, _body):
         told["State"]["Status"] = "running"
@@ -166,7 +207,8 @@ def read(connection):
 
 
 def say(connection, status, body):
-    data = b"" if body is None else json.dumps(body).encode()
+    lines = isinstance(body, list)  # events are one document a line
+    data = b"" if body is None else b"".join(json.dumps(each).encode() + b"\n" for each in (body if lines else [body]))
     connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(data), data))
 
 
@@ -185,6 +227,7 @@ def one(dock, connection):
         return
     method, path, query, body = asked
     state = dock.state
+    dock.settle()
     if path == "/_test":
         if method == "PUT":
             dock.state = {**EMPTY, **body}
@@ -199,6 +242,10 @@ def one(dock, connection):
         state["log"] = state["log"] + ["%s %s %s" % (method, path.split("/")[-1], query.get("name", ""))]
         now = state["changes"] == state["at"]
         if now and state["when"] == "before":
+            harm(dock, connection)
+            return
+        if now and state["lasting"] and path.endswith("/stop") and state["harm"] == "kill":
+            dock.stopping(dock.find(path.split("/")[2]))
             harm(dock, connection)
             return
     try:

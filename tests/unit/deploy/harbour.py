@@ -70,6 +70,13 @@ class Engine:
         """From now on count anew: at the `number`-th change."""
         self.put(**{**self.state(), "changes": 0, "at": number, "harm": kind, "when": when, "log": [], "most": 0})
 
+    def at_rest(self):
+        """Everything that goes on by itself has ended."""
+        end = time.monotonic() + 20
+        while any("EndsAt" in told for told in self.state()["containers"].values()):
+            assert time.monotonic() < end, "what was being stopped has not ended"
+            time.sleep(0.01)
+
     def by_name(self):
         return {told["Name"][1:]: told for told in self.state()["containers"].values()}
 
@@ -149,6 +156,7 @@ class Harbour(Theatre):
 
     def holds_at_rest(self, stage):
         """Everything is over, one container serves, of the release that is current, and nothing stays but what is kept for a reason."""
+        self.engine.at_rest()
         entries = stage.entries()
         assert all(entry.over for entry in entries.values()), {entry.id: entry.phase for entry in entries.values()}
         name = os.path.basename(stage.current)

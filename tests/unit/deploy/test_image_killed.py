@@ -18,6 +18,8 @@ from killing import Counted, kill_at
 
 DEEP = bool(os.environ.get("SELFHEAL_DEEP"))
 STRIDE = 1 if DEEP else 11
+LASTING = 0.3
+"""Seconds for which a stop goes on."""
 
 
 def deploys(harbour):
@@ -81,13 +83,16 @@ def changes_of(harbour, act):
     return harbour.engine.state()["changes"]
 
 
-def settle(harbour, endings, by_next):
-    """Whoever comes next: a resume, or the next deployment."""
+def settle(harbour, endings, by_next, version="v3"):
+    """Whoever comes next: a resume, or the next deployment, of `version`."""
     harbour.holds_at_any_time()
     with LocalHost() as host:
         stage = harbour.stage(host)
         if by_next:
-            told = harbour.deploy(stage, "v3")
+            told = harbour.deploy(stage, "v3", version=version)
+            if version == "ill":
+                assert told.outcome == "failed" and harbour.holds_at_rest(stage) in endings, told
+                return
             assert told.outcome == "changed", told
             assert harbour.holds_at_rest(stage) == "v3"
             return
@@ -109,6 +114,22 @@ def test_killed_at_every_request(scene, when):
             harbour.engine.harm(number, "kill", when)
             assert os.waitpid(harbour.child(act), 0)[1] == signal.SIGKILL, number
             settle(harbour, endings, by_next)
+
+
+@pytest.mark.parametrize("podman", [False, True], ids=["docker", "podman"])
+def test_killed_while_something_is_being_stopped(scene, podman):
+    """C51: an engine goes on with a stop when whoever asked for it is dead; what is to serve is not taken for one that runs meanwhile."""
+    harbour, act, endings = scene
+    changes_of(harbour, act)
+    stops = [number for number, done in enumerate(harbour.engine.state()["log"], 1) if done.split()[1] == "stop"]
+    assert stops or harbour.kind == "swap", "an image that fails its rehearsal costs nobody a stop"
+    for number in stops:
+        for by_next, version in ((False, ""), (True, "ill")):
+            harbour.reset()
+            harbour.engine.harm(number, "kill", "after")
+            harbour.engine.put(**{**harbour.engine.state(), "lasting": LASTING, "podman": podman})
+            assert os.waitpid(harbour.child(act), 0)[1] == signal.SIGKILL, number
+            settle(harbour, endings, by_next, version)
 
 
 def test_killed_before_changes_of_files(scene):
