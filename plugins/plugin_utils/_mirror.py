@@ -39,7 +39,9 @@ LOCK_WAIT = 60.0
 FAULTS = "faults.json"
 MOST_FAULTS = 1000
 _BLOCK = 1 << 18
-_STAMP = b'"timestamp":"'
+_STAMP, _TYPE = b'"timestamp":"', b'"type":"'
+# What opens and what closes an incident.
+_TURNS = (b'failure"', b'recover"', b'state_reset"')
 _decode = json.JSONDecoder().raw_decode
 """The kinds of fault: what was found, and what it means."""
 KINDS = {
@@ -118,18 +120,22 @@ class Mirror:
                 return found
         return Head(0, ZEROS)
 
-    def events(self, since: str | None = None) -> Iterator[dict[str, Any]]:
+    def events(self, since: str | None = None, standing: Callable[[dict[str, Any]], None] | None = None) -> Iterator[dict[str, Any]]:
         """Every event that is kept, one at a time, as it was taken in: `fetch` has checked it. `since`: as timestamps are written.
 
-        Raises RecordError.
+        `standing` is told, before what comes after it, of the failure of each incident that was open at `since`. Raises RecordError.
         """
+        earlier: dict[str, dict[str, Any]] = {}
         for generation in self.generations:
             for segment in segments(generation):
                 try:
                     with os.fdopen(open_segment(segment.path), "rb", _BLOCK) as file:
-                        yield from _events(file, since)
+                        for event in _events(file, since, earlier):
+                            _hand_over(earlier, standing)
+                            yield event
                 except OSError as error:
                     raise RecordError("Reading %s: %s" % (segment.path, cause(error))) from error
+        _hand_over(earlier, standing)
 
     def faults(self) -> list[dict[str, Any]]:
         """What was ever wrong with this host's timeline, the oldest first. A file that cannot be read is a fault, too."""
@@ -215,21 +221,47 @@ def _disagreement(kept: Head, told: Told) -> str | None:
     return "cut" if told.head.seq < kept.seq else "gap"
 
 
-def _events(file: BinaryIO, since: str | None) -> Iterator[dict[str, Any]]:
-    earliest = None if since is None else since.encode()
+def _events(file: BinaryIO, since: str | None, earlier: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The events of a segment; of those before `since`, what was open is kept in `earlier`, by service."""
+    first = None if since is None else since.encode()
     # A line beyond all sizes comes in pieces, none of which is an event.
     for line in iter(functools.partial(file.readline, _BLOCK), b""):
-        if earliest is not None:
+        if first is not None:
             # Most lines of an old timeline are not looked into. A host that writes them in another form than ours hides nothing by that.
             start = line.find(_STAMP, 0, 64)
-            if start >= 0 and line[start + len(_STAMP) :][:24] < earliest:
-                continue
+            if start >= 0 and line[start + len(_STAMP) :][:24] < first:
+                kind = line.find(_TYPE, start)
+                if kind < 0 or not line.startswith(_TURNS, kind + len(_TYPE)):
+                    continue
         try:
             event = _decode(line.decode())[0]
         except (ValueError, RecursionError):
             continue  # half a line of a run that died; the next one takes it in again
-        if isinstance(event, dict) and (since is None or str(event.get("timestamp")) >= since):
+        if not isinstance(event, dict):
+            continue
+        if since is None or str(event.get("timestamp")) >= since:
             yield event
+        else:
+            _turn(earlier, event)
+
+
+def _turn(earlier: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
+    """What an event before the period says about what is open: a service has one incident at a time."""
+    type, service, incident = event.get("type"), event.get("service"), event.get("incident")
+    if not isinstance(service, str) or not isinstance(incident, str):
+        return
+    known = earlier.get(service, {}).get("incident")
+    if type == "failure" and known != incident:
+        earlier[service] = event
+    elif type in ("recover", "state_reset") and known == incident:
+        del earlier[service]
+
+
+def _hand_over(earlier: dict[str, dict[str, Any]], standing: Callable[[dict[str, Any]], None] | None) -> None:
+    if standing is not None:
+        for event in earlier.values():
+            standing(event)
+    earlier.clear()
 
 
 class _Writer:

@@ -88,7 +88,12 @@ class Fleet:
     def add(self, mirror: Mirror, note: str = "") -> HostReport:
         """Read one host's copy. `note`: why the host could not be asked this time, if so. Raises RecordError."""
         found, story = Statistics(), Incidents(mirror.host, self._over)
-        for event in mirror.events(since=format_time(self.begin)):
+
+        def standing(event: dict[str, Any]) -> None:
+            found.standing(event["service"], event["incident"], self.begin)
+            story.add(event, moment(event.get("timestamp"), self.begin))
+
+        for event in mirror.events(format_time(self.begin), standing):
             at = found.add(event)
             if at is None:
                 continue

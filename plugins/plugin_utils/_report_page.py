@@ -173,11 +173,13 @@ def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
     tampered = [host["host"] for host in hosts if host["chain"] == "tampered"]
     still = ["%s on %s" % (each["service"], each["host"]) for each in data["incidents"] if each["outcome"] == "open"]
     away = [host["host"] for host in hosts if host["note"]]
+    # What began before anything that is kept is among the incidents only.
+    many = max(len(still), data["total"]["open"])
     gaps = [host["host"] for host in hosts if host["chain"] == "gap"]
     silent = [host["host"] for host in hosts if host["chain"] == "unknown" and not host["note"]]
     told = [
         ("bad", len(tampered), "timeline is not what it was", "timelines are not what they were", tampered),
-        ("bad", data["total"]["open"], "incident is open", "incidents are open", still),
+        ("bad", many, "incident is open", "incidents are open", still),
         ("warn", len(away), "host was not reached, what is known of it is older", "hosts were not reached, what is known is older", away),
         ("warn", len(gaps), "timeline lost events before they were fetched", "timelines lost events before they were fetched", gaps),
         ("warn", len(silent), "host has recorded nothing", "hosts have recorded nothing", silent),
@@ -185,7 +187,7 @@ def _verdict(data: dict[str, Any]) -> tuple[str, str, str]:
     told = [each for each in told if each[1]]
     if not told:
         return "good", "All is well", "<p>No incident is open, every host was reached, and every timeline is what it was.</p>"
-    lines = ["<li>%d %s: %s</li>" % (count, one if count == 1 else many, _named(names, count)) for _mood, count, one, many, names in told]
+    lines = ["<li>%d %s: %s</li>" % (count, one if count == 1 else more, _named(names, count)) for _mood, count, one, more, names in told]
     mood = told[0][0]
     return mood, "This wants a look" if mood == "warn" else "This needs somebody", "<ul>\n%s\n</ul>" % "\n".join(lines)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set
 
 from .._core.times import format_time, parse_time
 
@@ -43,6 +43,8 @@ class ServiceStatistics:
     def __init__(self) -> None:
         self.opened: Dict[str, Optional[float]] = {}
         self.newest = ""
+        self.older: Set[str] = set()
+        """Incidents that were open when the period began."""
         self.recovered = 0
         self.pages = 0
         self.detect: List[float] = []
@@ -71,6 +73,13 @@ class ServiceStatistics:
         if since is not None:
             self.down += max(0.0, at - since)
             self.opened[incident] = None
+
+    def _down(self, incident: str, took: float, ended: float) -> float:
+        """How much of an outage of `took` seconds counts: nothing again of one that the next has superseded, of an older one its rest."""
+        since = self.opened.get(incident, ended)
+        if since is None:
+            return 0.0
+        return min(took, max(0.0, ended - since)) if incident in self.older else took
 
     def add(self, event: Mapping[str, Any], at: float) -> None:
         kind, named = event.get("type"), event.get("incident")
@@ -104,8 +113,7 @@ class ServiceStatistics:
             took = milliseconds(data.get("recovery_duration_ms"))
             if took is not None:
                 self.recover.append(took)
-                # One that the next incident has superseded was counted then.
-                self.down += took / 1000 if self.opened.get(incident, at) is not None else 0.0
+                self.down += self._down(incident, took / 1000, _moment(data.get("recovery_time")) or at)
             self.opened[incident] = None
         elif kind == "state_reset" and incident:
             # Another boot has closed it; nobody saw it recover.
@@ -184,6 +192,15 @@ class Statistics:
                 found = self.services[name] = ServiceStatistics()
             found.add(event, at)
         return at
+
+    def standing(self, service: str, incident: str, at: float) -> None:
+        """An incident that was open when the period began, at `at`: it counts from then on, and was detected before."""
+        self.begin = at if self.begin is None else min(self.begin, at)
+        self.end = at if self.end is None else max(self.end, at)
+        found = self.services.setdefault(service, ServiceStatistics())
+        found.opened[incident] = at
+        found.newest = incident
+        found.older.add(incident)
 
     def close(self, end: Optional[float] = None) -> None:
         """Everything was counted; the period ends with the last event, or at `end`."""

@@ -110,6 +110,30 @@ def test_what_is_older_than_the_period_does_not_count(tmp_path: pathlib.Path) ->
     assert make(tmp_path, ["web1"], since=1000)["total"]["incidents"] == 1
 
 
+@pytest.mark.parametrize("later", [[], [(600, "restart", "web", "web-1", {"rung": "restart"}), (300, "note", "web", None, {})]])
+def test_what_was_down_before_the_period_and_is_still_is_not_well(tmp_path: pathlib.Path, later: list[Any]) -> None:
+    """It counts as open, and as down from the period's begin on, though its failure is older, and also when nothing more was said of it."""
+    write(tmp_path, "web1", [*incident(9000), (5000, "failure", "web", "web-1", {"failure_time": ago(5001), "reason": "gone"}), *later])
+    write(
+        tmp_path, "web2", [(5000, "failure", "web", "web-1", {}), (4000, "state_reset", "web", "web-1", {}), (300, "note", "web", None, {})]
+    )
+    total = make(tmp_path, ["web1", "web2"], since=1000)["total"]
+    assert (total["incidents"], total["open"], total["mttd_ms"]) == (1, 1, None)
+    assert total["availability"] == round(1 - 1000 / 1300, 6)
+    assert "1 incident is open: <bdi>web on web1</bdi>" in read(tmp_path, "index.html")
+    [row] = csv.DictReader(io.StringIO(read(tmp_path, "incidents.csv")))
+    assert (row["failure_time"], row["detected_ms"], row["outcome"]) == (ago(5001), "1000", "open")
+
+
+def test_what_was_down_before_the_period_and_came_back_in_it_was_down_till_then(tmp_path: pathlib.Path) -> None:
+    """Of an outage that reaches into the period, only what lies in it makes the service less available."""
+    end = {"failure_time": ago(5000), "recovery_time": ago(600), "recovery_duration_ms": 4_400_000}
+    write(tmp_path, "web1", [(5000, "failure", "web", "web-1", {}), (590, "recover", "web", "web-1", end)])
+    total = make(tmp_path, ["web1"], since=1000)["total"]
+    assert (total["incidents"], total["open"], total["recovered"]) == (1, 0, 1)
+    assert total["availability"] == 0.6
+
+
 def test_a_host_that_was_not_reached_is_reported_on_from_what_is_kept(tmp_path: pathlib.Path) -> None:
     """Its line says why; a host of which nothing is known has a line, too."""
     write(tmp_path, "web1", incident(500))
@@ -233,7 +257,7 @@ def test_only_the_newest_are_kept_and_all_are_counted() -> None:
 def test_a_host_that_writes_in_another_form_hides_nothing(tmp_path: pathlib.Path) -> None:
     """Its lines are looked into, and what is older than the period still does not count."""
     lines, previous = [], "0" * 64
-    for seq, (when, type) in enumerate(((5000, "failure"), (500, "failure"), (400, "page")), 1):
+    for seq, (when, type) in enumerate(((5000, "page"), (500, "failure"), (400, "page")), 1):
         event = {"seq": seq, "host": "x" * 80, "timestamp": ago(when), "service": "web", "type": type, "incident": "i-%d" % when}
         lines.append(json.dumps({**event, "previous": previous}).encode())
         previous = hashlib.sha256(lines[-1]).hexdigest()

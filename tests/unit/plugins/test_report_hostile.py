@@ -26,8 +26,8 @@ NOW = 1795294218.0
 SCRIPT = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>"
 TEXTS = ["web", "=cmd|' /C calc'!A0", "+1", "-1", "@x", "\t=1", "a\r\n=1;=2", SCRIPT, "{{data}}", "\u202eevil\u2066", "\ud800", "__proto__",
          "", "x" * 1000]  # fmt: skip
-TIMES = ["2026-11-21T10:00:00.000Z", "2026-11-21T10:00:05.000Z", "2026-11-21T09:00:00.000Z", "9999-12-31T23:59:59-23:59",
-         "9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "soon"]  # fmt: skip
+TIMES = ["2026-11-21T10:00:00.000Z", "2026-11-21T10:00:05.000Z", "2026-11-21T09:00:00.000Z", "2026-11-19T10:00:00.000Z",
+         "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "soon"]  # fmt: skip
 NUMBERS = [0, 1500, -5, 0.25, 10**400, -(10**400), 1e308, float("inf"), float("-inf"), float("nan"), True]
 TYPES = ["failure", "start", "restart", "recover", "page", "blocked", "failover", "state_reset", "note", "hold", "deployment_phase",
          "fault_inject", "page_resolved"]  # fmt: skip
@@ -101,9 +101,10 @@ _any = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(_texts, inner, max_size=2)),
     max_leaves=4,
 )
-_said = {"failure_time": _times, "recovery_time": _times, "recovery_duration_ms": _numbers, "reason": _texts, "rung": _texts, 
-         "cause": _texts, "previous": st.fixed_dictionaries({}, optional={"outcome": _any, "reason": _any}), "continues": _texts, "phase": st.just("active"),
-         "release": _numbers, "text": _texts, "detail": _texts}  # fmt: skip
+_previous = st.fixed_dictionaries({}, optional={"outcome": _any, "reason": _any})
+_said = {"failure_time": _times, "recovery_time": _times, "recovery_duration_ms": _numbers, "reason": _texts, "rung": _texts,
+         "cause": _texts, "previous": _previous, "continues": _texts, "phase": st.just("active"), "release": _numbers, "text": _texts,
+         "detail": _texts}  # fmt: skip
 _data = st.one_of(_any, st.fixed_dictionaries({}, optional={name: st.one_of(its, _any) for name, its in _said.items()}))
 _event = st.fixed_dictionaries(
     {},
