@@ -123,6 +123,32 @@ def test_options_narrow_what_goes_on(guard: dict[str, Any], options: dict[str, A
     assert found == reason if reason else found["labels"]["host"] == "web1"
 
 
+@pytest.mark.parametrize("options", [{"hosts": "web1"}, {"hosts": {"web1": "web"}}, {"services": "web"}, {"alerts": "SelfhealServiceDown"}])
+def test_a_text_is_no_list_of_names(guard: dict[str, Any], options: dict[str, Any]) -> None:
+    """A part of a text would be found in it: the host `web` in `web1`. Nothing is let through until somebody has written a list."""
+    assert judge(guard, alert(), **options) == "no_settings"
+
+
+FORGED = [
+    None,
+    "x",
+    ["uuid"],
+    {"source": "x"},
+    {"source": {"name": ["x"]}},
+    {"uuid": ["x"], "received_at": {"a": 1}},
+    {"uuid": "\ud800"},
+    {"uuid": "a b"},
+    {"hosts": "all", "uuid": ""},
+    {"uuid": "u" * 65},
+]
+
+
+@pytest.mark.parametrize("meta", FORGED)
+def test_what_a_sender_forged_beside_an_alert_does_not_go_on(guard: dict[str, Any], meta: Any) -> None:
+    """C43 The filters after this one write into `meta` and fail, with the whole notification, where it is not as they expect it."""
+    assert judge(guard, alert(meta=meta))["meta"] == {}
+
+
 def test_one_alert_makes_one_run(guard: dict[str, Any]) -> None:
     """C43 Alertmanager sends again what it thinks was not taken: the same alert is handed on once in ten minutes, then again."""
     options = {"hosts": ["web1"]}

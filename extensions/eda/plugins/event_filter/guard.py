@@ -15,7 +15,7 @@ import re
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 DOCUMENTATION = r"""
@@ -106,6 +106,7 @@ SETTINGS = "/etc/selfheal/guard.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,252}", re.ASCII)
 SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,128}", re.ASCII)
+WORD = re.compile(r"[0-9A-Za-z:.+_-]{1,64}", re.ASCII)
 MARKS = ("{{", "{%", "{#")
 # Groups that every inventory has: a limit of this name is no host.
 GROUPS = frozenset(("all", "ungrouped"))
@@ -119,6 +120,13 @@ _said: dict[tuple[str, ...], float] = {}
 """The file that _handed was read from, and what is in the settings' file that was read at a time of its own."""
 _recalled: list[str] = []
 _read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+
+
+def _shown(value: Any, most: int = 60) -> str:
+    """A value of an alert in words about it. What is nested or long is not written out: that alone could fail."""
+    if isinstance(value, str):
+        return repr(value[:most])
+    return repr(value)[:most] if value is None or isinstance(value, (bool, float)) else "a value of type %s" % type(value).__name__
 
 
 class Dropped(Exception):
@@ -153,24 +161,26 @@ def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
     if not isinstance(labels, dict):
         raise Dropped("malformed", "it has no labels; is event_splitter before this filter?")
     if event.get("status") != "firing":
-        raise Dropped("not_firing", "its status is %.40r" % (event.get("status"),))
+        raise Dropped("not_firing", "its status is %s" % _shown(event.get("status")))
+    for name in ("hosts", "services", "alerts"):
+        _no_text(options.get(name), name)
     host, service = _host(labels, options), _service(labels, options)
     known = options["hosts"]
-    if isinstance(known, Mapping) and service not in (known[host] or ()):
-        raise Dropped("unknown_service", "%s is no service of %s" % (service, host))
+    if isinstance(known, Mapping):
+        _no_text(known[host], "hosts.%s" % host)
+        if service not in (known[host] or ()):
+            raise Dropped("unknown_service", "%s is no service of %s" % (service, host))
     alert = labels.get("alertname")
     if not isinstance(alert, str) or NAME.fullmatch(alert) is None:
-        raise Dropped("malformed", "its alertname is %.60r" % (alert,))
+        raise Dropped("malformed", "its alertname is %s" % _shown(alert))
     if options.get("alerts") is not None and alert not in options["alerts"]:
         raise Dropped("unknown_alert", "nothing is to be done about %s" % alert)
     began = _began(event, float(options.get("max_age", 3600)), now)
     fingerprint = event.get("fingerprint")
     if not isinstance(fingerprint, str) or FINGERPRINT.fullmatch(fingerprint) is None:
-        raise Dropped("malformed", "its fingerprint is %.60r" % (fingerprint,))
+        raise Dropped("malformed", "its fingerprint is %s" % _shown(fingerprint))
     _once("%s %.6f" % (fingerprint, began), "%s/%s" % (host, service), options, now)
     starts_at = datetime.datetime.fromtimestamp(began, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # A new mapping: event_splitter lets the alerts of one notification share theirs, and the last one's host would win.
-    meta = event.get("meta")
     return {
         "status": "firing",
         "fingerprint": fingerprint,
@@ -178,8 +188,22 @@ def judge(event: Any, options: Mapping[str, Any], now: float) -> dict[str, Any]:
         "labels": {"alertname": alert, "host": host, "service": service},
         # In lists and mappings, where what looks like a number stays a text: see _misread.
         "heal": {"names": [service], "alert": {"fingerprint": fingerprint, "starts_at": starts_at, "alertname": alert}},
-        "meta": {key: meta[key] for key in ("uuid", "received_at", "source") if key in meta} if isinstance(meta, dict) else {},
+        # A new mapping: event_splitter lets the alerts of one notification share theirs, and the last one's host would win.
+        "meta": _plain(event.get("meta"), ("uuid", "received_at")),
     }
+
+
+def _plain(meta: Any, keys: Sequence[str]) -> dict[str, str]:
+    """Of what a rulebook notes beside an event, words and times. Whoever sends an alert may have put anything there, and the filters that
+    come after this one take it for granted that it is as they write it themselves."""
+    found = {key: meta.get(key) for key in keys} if isinstance(meta, dict) else {}
+    return {key: value for key, value in found.items() if isinstance(value, str) and WORD.fullmatch(value) is not None}
+
+
+def _no_text(value: Any, name: str) -> None:
+    """Raises Dropped. In a text every part of it would be found: `we` in `web1`."""
+    if isinstance(value, str):
+        raise Dropped("no_settings", "%s is the text %s; expected a list of names" % (name, _shown(value)))
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,12 +230,13 @@ def _without_templates(event: Any) -> None:
     """The whole event goes along to the playbook as a variable, so no text anywhere in it may be one that a template engine runs."""
     for number, text in enumerate(_texts(event, 0)):
         if number >= LARGEST:
-            raise Dropped("too_large", "it has more than %d texts" % LARGEST)
+            raise Dropped("too_large", "it has more than %d values" % LARGEST)
         if any(mark in text for mark in MARKS):
-            raise Dropped("template", "it has a template in it: %.60r" % text)
+            raise Dropped("template", "it has a template in it: %s" % _shown(text))
 
 
 def _texts(value: Any, depth: int) -> Iterator[str]:
+    """Every text in it, keys included; an empty one for what is neither text nor made of others, so that it counts."""
     if depth > DEEPEST:
         raise Dropped("too_large", "it is nested more than %d deep" % DEEPEST)
     if isinstance(value, str):
@@ -223,17 +248,19 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _texts(item, depth + 1)
+    else:
+        yield ""
 
 
 def _host(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     label = str(options.get("host_label", "host"))
     host = labels.get(label)
     if not isinstance(host, str) or not host:
-        raise Dropped("no_host", "its label %s is %.60r" % (label, host))
+        raise Dropped("no_host", "its label %s is %s" % (label, _shown(host)))
     if NAME.fullmatch(host) is None or host in GROUPS:
-        raise Dropped("no_host", "%.60r names no single host" % host)
+        raise Dropped("no_host", "%s names no single host" % _shown(host))
     if _misread(host):
-        raise Dropped("no_host", "a rulebook would take %.60r for a number or a word of Python" % host)
+        raise Dropped("no_host", "a rulebook would take %s for a number or a word of Python" % _shown(host))
     if host not in (options.get("hosts") or ()):
         raise Dropped("foreign_host", "%s is not among the hosts that may be acted on" % host)
     return host
@@ -251,7 +278,7 @@ def _service(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     label = str(options.get("service_label", "service"))
     service = labels.get(label)
     if not isinstance(service, str) or SERVICE.fullmatch(service) is None:
-        raise Dropped("no_service", "its label %s is %.60r" % (label, service))
+        raise Dropped("no_service", "its label %s is %s" % (label, _shown(service)))
     allowed = options.get("services")
     if allowed is not None and service not in allowed:
         raise Dropped("unknown_service", "%s is not among the services that may be acted on" % service)
@@ -262,11 +289,11 @@ def _began(event: Mapping[str, Any], max_age: float, now: float) -> float:
     text = event.get("startsAt")
     try:
         # Nanoseconds, as Go writes them, are more than Python reads.
-        moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)).replace("Z", "+00:00"))
-    except ValueError:
-        raise Dropped("malformed", "its startsAt is %.60r" % (text,)) from None
+        moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
+    except (TypeError, ValueError):
+        raise Dropped("malformed", "its startsAt is %s" % _shown(text)) from None
     if moment.tzinfo is None:
-        raise Dropped("malformed", "its startsAt %.60r has no zone" % (text,))
+        raise Dropped("malformed", "its startsAt %s has no zone" % _shown(text))
     age = now - moment.timestamp()
     if age >= max_age:
         raise Dropped("stale", "it began %.0f s ago; what is older than %g s is for people" % (age, max_age))
@@ -335,19 +362,20 @@ def _tell(event: Any, dropped: Dropped, options: Mapping[str, Any], now: float) 
     labels = event.get("labels") if isinstance(event, dict) else None
     label = labels.get("alertname") if isinstance(labels, dict) else None
     fingerprint = event.get("fingerprint") if isinstance(event, dict) else None
-    LOG.warning("alert %.80r dropped: %s: %s", label, dropped.reason, dropped)
-    key = (dropped.reason, "%.128s" % (fingerprint,), "%.128s" % (label,))
+    alert, mark = (each[:200] if isinstance(each, str) else _shown(each) for each in (label, fingerprint))
+    LOG.warning("alert %r dropped: %s: %s", alert, dropped.reason, dropped)
+    key = (dropped.reason, mark, alert)
     if not options.get("timeline") or now - _said.get(key, -600.0) < 600.0:
         return
     _remember(_said, key, now)
-    data = {"reason": dropped.reason, "detail": str(dropped), "alert": "%.200s" % (label,), "fingerprint": "%.128s" % (fingerprint,)}
+    data = {"reason": dropped.reason, "detail": str(dropped), "alert": alert, "fingerprint": mark}
     try:
         _timeline()(str(options["timeline"]), str(options.get("recorded_as", "controller"))).append(
             "alert_dropped", source="runbook", data=data
         )
     except Exception:
         # A filter that raises ends the rulebook, and with it every heal to come: that what was dropped cannot be recorded is said instead.
-        LOG.exception("alert %.80r was dropped, and that could not be recorded in %s", label, options["timeline"])
+        LOG.exception("alert %r was dropped, and that could not be recorded in %s", alert, options["timeline"])
 
 
 def _timeline() -> Callable[..., Any]:
