@@ -11,6 +11,7 @@ the new image. Source of what is taken over: ``GET /containers/{id}/json`` again
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from .._core.containers import DEPLOYMENT, NEW, OLD, OWNER, REPLACES
@@ -18,11 +19,13 @@ from .._core.reasons import Reason
 from .._host import Outcome
 from .base import Timed, Work
 from .container_engine import ContainerEngine
-from .container_past import being_stopped
-from .container_state import LIVES, Told, describe, name_of, of, stop_timeout
+from .container_past import being_stopped, story_of
+from .container_state import LIVES, Told, by_hand, describe, moment, name_of, of, stop_timeout
 
 WITHIN = 15.0
 MARGIN = 30.0
+OURS_FOR = 300.0
+"""What ended later than so many seconds, and its own stop timeout, after the next one was made was not stopped for that."""
 _FROM_IMAGE = ("Cmd", "Entrypoint", "WorkingDir", "User", "Healthcheck", "ExposedPorts", "Volumes", "StopSignal", "Shell")
 
 
@@ -80,14 +83,18 @@ class Maker:
         return (yield from self._remove(str(self._old["Id"])))
 
     def undo(self) -> Work[Outcome]:
-        """The new one does not do: put the old one back, and start it if it ran. While that fails the new one stays, as a sign."""
+        """The new one does not do: put the old one back, and start it if it ran. While that fails the new one stays, as a sign.
+
+        It loses the name before it stops: one that bears the name and does not run was stopped by somebody else (`mend`).
+        """
         if self._old is None:
             return Outcome("ok")
-        yield from self._stop(self._new, stop_timeout(self._old))
+        old = str(self._old["Id"])
         yield from self._rename(self._new, self.name + NEW)
-        back = yield from self._rename(str(self._old["Id"]), self.name)
-        if back.status == "ok" and self._ran:
-            back = yield from self._start(str(self._old["Id"]))
+        back = yield from self._rename(old, self.name)
+        if back.status == "ok":
+            yield from self._stop(self._new, stop_timeout(self._old))
+            back = yield from self._up(old) if self._ran else _done()
         if back.status == "ok":
             yield from self._remove(self._new)
         return back
@@ -104,9 +111,9 @@ class Maker:
             stopped = yield from self._stop(identity, stop_timeout(old)) if self._ran else _done()
             moved = yield from self._rename(identity, self.name + OLD) if stopped.status == "ok" else _as(stopped)
             if moved.status != "ok":
-                if self._ran:
-                    yield from self._start(identity)
-                yield from self._remove(self._new)
+                back = yield from self._up(identity) if self._ran else _done()
+                if back.status == "ok":  # else the new one stays, as a sign
+                    yield from self._remove(self._new)
                 return moved
         named = yield from self._rename(self._new, self.name)
         started = yield from self._start(self._new) if named.status == "ok" else _as(named)
@@ -134,6 +141,13 @@ class Maker:
 
     def _start(self, identity: str) -> Work[Outcome]:
         return (yield from self._ask("POST", "/containers/%s/start" % identity, within=MARGIN))
+
+    def _up(self, identity: str) -> Work[Outcome]:
+        """Start it. What is being stopped ends first, or it would end after that."""
+        asked = yield from self._ask("GET", "/containers/%s/json" % identity)
+        if asked.status == "ok" and (yield from being_stopped(self.engine, asked.data["body"])):
+            asked = yield from self._stop(identity, stop_timeout(asked.data["body"]))
+        return (yield from self._start(identity)) if asked.status == "ok" else asked
 
     def _rename(self, identity: str, name: str) -> Work[Outcome]:
         return (yield from self._ask("POST", "/containers/%s/rename" % identity, (("name", name),)))
@@ -193,9 +207,9 @@ class Maker:
         host = {**body["HostConfig"], **(self._definition.get("HostConfig") or {})}
         return {**body, **own, "HostConfig": host, "Labels": {**(self._definition.get("Labels") or {}), **body["Labels"]}}
 
-    def taken_up(self, new: Told, old: Told) -> None:
-        """What another process has made: `new` stands in the place of `old`."""
-        self._new, self._old, self._ran = str(new["Id"]), old, True
+    def taken_up(self, new: Told, old: Told, runs: bool) -> None:
+        """What another process has made: `new` stands in the place of `old`, which runs when it is back."""
+        self._new, self._old, self._ran = str(new["Id"]), old, runs
 
 
 def _done() -> Work[Outcome]:
@@ -288,35 +302,58 @@ def unfinished(name: str, there: Mapping[str, Tuple[str, Mapping[str, str]]]) ->
     return False
 
 
-def mend(engine: ContainerEngine, name: str) -> Work[Union[Maker, Outcome]]:
-    """Put that right. A maker where the new one runs, and has still to be proven or undone. Not ok where the old one does not come up: then
-    the new one stays beside it, by which the next run knows that it was stopped by us and by nobody else."""
+def mend(engine: ContainerEngine, name: str, runs: bool = True) -> Work[Union[Maker, Outcome, None]]:
+    """Put that right; runs: what was stopped for it is started again. None where there is nothing to be done, as when somebody has stopped
+    or paused the new one. A maker where the new one runs, and has still to be proven or undone. Not ok where the old one does not come up:
+    then the new one stays beside it, by which the next run knows that it was stopped by us and by nobody else."""
     maker = Maker(engine, name)
     here, new, old = (yield from maker._found(name)), (yield from maker._found(name + NEW)), (yield from maker._found(name + OLD))
     there = {name_of(each): (str(each["Id"]), of(each, "Config", "Labels") or {}) for each in (here, new, old) if each is not None}
     if not unfinished(name, there):
-        return Outcome("ok")
+        return None
     if here is not None and old is not None and of(here, "Config", "Labels", REPLACES) == old["Id"]:
-        maker.taken_up(here, old)
-        if of(here, "State", "Status") == "running":
+        maker.taken_up(here, old, runs)
+        if runs and of(here, "State", "Status") == "running":
             return maker
+        if runs and (yield from left_to_somebody(engine, here)):
+            return None
         return (yield from maker.undo())  # it never came up: the old one takes its place again
-    before = old if here is None else here
-    if before is None and new is not None:
-        # What it was to replace was dead, and is removed: it is all that there is.
-        named = yield from maker._rename(str(new["Id"]), name)
-        return (yield from maker._start(str(new["Id"])) if named.status == "ok" else _as(named))
-    if before is not None:
-        back = yield from maker._rename(str(before["Id"]), name) if here is None else _done()
-        if back.status == "ok" and (yield from being_stopped(engine, before)):
-            back = yield from maker._stop(str(before["Id"]), stop_timeout(before))  # waits for the end of what has begun
-        if back.status == "ok":
-            back = yield from maker._start(str(before["Id"]))
-        if back.status != "ok":
-            return back
-    if new is not None:
-        return (yield from maker._remove(str(new["Id"])))
-    return Outcome("ok")
+    return (yield from _unswapped(maker, here, new, old, runs)) if new is not None else None
 
 
-__all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "mend", "unfinished"]
+def _unswapped(maker: Maker, here: Optional[Told], new: Told, old: Optional[Told], runs: bool) -> Work[Outcome]:
+    """The new one has not got the name, or has lost it again."""
+    identity = str(new["Id"])
+    before = next((each for each in (here, old) if each is not None and each["Id"] == of(new, "Config", "Labels", REPLACES)), None)
+    done = yield from _done()
+    if here is None:
+        # What it was to replace was dead, and is removed, when it is all that there is.
+        done = yield from maker._rename(str((before or new)["Id"]), maker.name)
+    elif before is not here:
+        before = None  # somebody has made another one meanwhile: it is theirs
+    if done.status != "ok":
+        return done
+    if before is None and here is None:
+        return (yield from maker._start(identity)) if runs else done
+    if of(new, "State", "Status") in LIVES:
+        yield from maker._stop(identity, stop_timeout(new))
+    if before is not None and runs and _stopped_for(new, before):
+        done = yield from maker._up(str(before["Id"]))
+    return (yield from maker._remove(identity)) if done.status == "ok" else done
+
+
+def _stopped_for(new: Told, old: Told) -> bool:
+    """Does it live, or was it, as far as times tell, stopped to make room? Whoever stopped it long after that is somebody else."""
+    made, ended = moment(new.get("Created")), moment(of(old, "State", "FinishedAt"))
+    lives = of(old, "State", "Status") in LIVES
+    return lives or made is None or ended is None or ended <= made + OURS_FOR + stop_timeout(old)
+
+
+def left_to_somebody(engine: ContainerEngine, told: Told) -> Work[bool]:
+    """Has somebody stopped or paused it, beyond doubt?"""
+    if of(told, "State", "Status") in ("paused", "stopping"):
+        return True
+    return by_hand(told, (yield from story_of(engine, told, math.inf))) is True
+
+
+__all__ = ["Maker", "anonymous_volumes", "conflict", "create_body", "left_to_somebody", "mend", "unfinished"]

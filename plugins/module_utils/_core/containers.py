@@ -217,7 +217,7 @@ def _guarded(want: Want, found: Found, wanted: Plan, rules: Rules) -> Plan:
     spent = found.kept or found.acted >= rules.budget
     if spent and wanted.action in ("start", "restart", "unpause") and Reason.BUDGET_SPENT not in rules.override:
         why = "%d of %d actions within %g s are spent" % (found.acted, rules.budget, BUDGET_PERIOD)
-        if found.status == "restarting" and not found.kept:
+        if found.status == "restarting":
             return Plan("keep", Reason.BUDGET_SPENT, "%s; it is stopped and left for inspection" % why)
         return Plan("none", Reason.BUDGET_SPENT, "%s; it is left for inspection" % ("it was stopped for that" if found.kept else why), True)
     return wanted

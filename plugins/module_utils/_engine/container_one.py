@@ -8,11 +8,11 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
-from .._actuators.container_make import Maker, mend, unfinished
+from .._actuators.container_make import Maker, left_to_somebody, mend, unfinished
 from .._actuators.container_state import Told, of
 from .._core import containers as core
 from .._core.containers import Found, Plan, Rules, Want
@@ -23,6 +23,7 @@ from .._host import Host, Outcome, Step
 from .._proc import Pause
 from .container_deeds import DEEDS, Deeds
 from .container_notes import Notes
+from .container_result import Result, failed_at
 from .container_survey import Listed, Survey
 
 POLL = 0.5
@@ -36,47 +37,6 @@ FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED, Re
 """Nothing is done for these reasons, and a person has to."""
 UNTOUCHED = (Reason.NAME_CONFLICT, Reason.IMAGE_MISSING, Reason.UNSUPPORTED)
 """An action that failed for these has changed nothing."""
-
-
-@dataclass
-class Result:
-    """What came of one container. outcome: changed, unchanged, planned, blocked or failed. Times are wall seconds."""
-
-    name: str
-    action: str = "none"
-    outcome: str = "unchanged"
-    reason: Optional[str] = None
-    detail: str = ""
-    status: str = "absent"
-    before: str = "absent"
-    failed_at: Optional[float] = None
-    recovered_at: Optional[float] = None
-    actions: List[str] = field(default_factory=list)
-
-    def end(self, outcome: str, reason: Optional[Reason], detail: str, action: Optional[str] = None) -> None:
-        self.outcome, self.reason, self.detail = outcome, None if reason is None else str(reason), detail
-        if action is not None:
-            self.action = action
-
-    @property
-    def took_ms(self) -> Optional[int]:
-        if self.failed_at is None or self.recovered_at is None:
-            return None
-        return max(0, round((self.recovered_at - self.failed_at) * 1000))
-
-    def as_data(self) -> Dict[str, Any]:
-        return {
-            "name": self.name,
-            "action": self.action,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "detail": self.detail,
-            "state": self.status,
-            "actions": self.actions,
-            "failure_time": None if self.failed_at is None else format_time(self.failed_at),
-            "recovery_time": None if self.recovered_at is None else format_time(self.recovered_at),
-            "recovery_duration_ms": self.took_ms,
-        }
 
 
 @dataclass(frozen=True)
@@ -150,7 +110,7 @@ class One:
         try:
             going_on = True
             known = {each: (told.id, told.labels) for each, told in there.items() if each.startswith(name)}
-            if not self._terms.dry and unfinished(name, known):
+            if unfinished(name, known):
                 going_on = yield from self._mended()
             while going_on:
                 going_on = yield from self._round()
@@ -161,20 +121,29 @@ class One:
                 self._around.give(name)
 
     def _mended(self) -> Work[bool]:
-        """A run before was killed between making it anew and proving it: what it left is proven or undone. False when that is forbidden."""
+        """A run before was killed while it made it anew: what it left is proven or undone. False when it is over with that."""
+        name, starts = self.want.name, self.want.state in ("started", "healthy")
+        text = "an earlier run was killed while it made container %s anew; what it left is put right" % name
+        if self._terms.dry:
+            self.result.end("planned", Reason.INTERRUPTED, text, {"stopped": "stop", "absent": "remove"}.get(self.want.state, "recreate"))
+            return False
         while not self._ours:
             if not (yield from self._permit()):
                 return False
-        text = "an earlier run was killed while it made container %s anew; what it left is put right" % self.want.name
-        self._around.record("note", self.want.name, None, {"text": text})
-        mended = yield from mend(self._survey.engine, self.want.name)
+        self._around.record("note", name, None, {"text": text})
+        mended = yield from mend(self._survey.engine, name, starts)
+        if mended is None:
+            return True
+        failed = isinstance(mended, Outcome) and mended.status != "ok"
+        self._deeds.maker = mended if isinstance(mended, Maker) else None
+        self.result.action = "recreate" if self._deeds.made_anew else "start" if starts else "stop"
+        self.result.actions.append(self.result.action)
         self._mended_one = True
         # What does not come up again is started, or made anew, like any other: it was stopped by us, and not by somebody.
-        self._stopped_by_us = isinstance(mended, Outcome) and mended.status != "ok"
-        self._deeds.maker = mended if isinstance(mended, Maker) else None
-        self.result.action = "recreate" if self._deeds.made_anew else "start"
-        self.result.actions.append(self.result.action)
-        return True
+        self._stopped_by_us = failed
+        if failed and not starts and isinstance(mended, Outcome):
+            self.result.end("failed", mended.reason, mended.detail)
+        return starts or not failed
 
     def _round(self) -> Work[bool]:
         """Look, decide, and do one thing. False when it is over."""
@@ -199,7 +168,7 @@ class One:
         outcome = yield from self._act(looked)
         self._acted_at = self._host.monotonic()
         if outcome.reason is Reason.ENGINE_DOWN and (yield from self._came_about(plan)):
-            return True
+            return (yield from self._mended()) if plan.action == "recreate" else True
         if outcome.status != "ok":
             if outcome.reason in UNTOUCHED:
                 self.result.actions.pop()
@@ -217,7 +186,7 @@ class One:
         """The engine gave no answer in time: a busy one may do it all the same. True once something else is to be done."""
         while self._host.monotonic() < self._end:
             looked = yield from self._look()
-            if not isinstance(looked, Outcome) and looked.plan.action != plan.action:
+            if not isinstance(looked, Outcome) and (looked.plan.action != plan.action or plan.action == "recreate"):
                 return True
             yield Timed(Pause(), POLL)
         return False
@@ -282,13 +251,17 @@ class One:
             self._record(EVENTS.get(plan.action, plan.action), plan, **extra)
             if counted and plan.reason is not Reason.DRIFTED:
                 self._notes.acted(name)
+            if plan.action == "keep":  # before it is stopped: who finds it so knows by whom
+                self._notes.keep(name, states.life(looked.told))
             result.actions.append(plan.action)
             result.action = plan.action
             outcome = yield from DEEDS[plan.action](self._deeds, looked.told)
         finally:
             self._around.over()
         if plan.action == "keep" and outcome.status == "ok":
-            self._notes.keep(name, states.life(looked.told))
+            after = yield from self._look()  # its policy may have started it once more before it was stopped
+            if not isinstance(after, Outcome) and after.found is not None:
+                self._notes.keep(name, states.life(after.told))
         return outcome
 
     def _rest(self, looked: Look) -> Work[bool]:
@@ -299,6 +272,10 @@ class One:
             yield Timed(Pause(), POLL)
             return True
         if (plan.wait or plan.blocked) and self._deeds.made_anew:
+            if plan.reason is Reason.ADMIN_STOPPED and (yield from left_to_somebody(self._survey.engine, looked.told)):
+                before = self.want.name + core.OLD
+                result.end("blocked", plan.reason, "%s; the one before is kept as %s until it has proven itself" % (plan.detail, before))
+                return False
             return (yield from self._relapsed())
         if plan.wait or plan.blocked:
             outcome = "failed" if plan.reason in FAILING or (plan.wait and not self._terms.dry) else "blocked"
@@ -307,17 +284,20 @@ class One:
                 self._record("blocked", plan)
             result.end(outcome, plan.reason, plan.detail)
             return False
+        done = Reason.INTERRUPTED if self._mended_one else Reason.DRIFTED
         if not any(action in COUNTED for action in result.actions):
-            result.end("changed" if result.actions else "unchanged", Reason.DRIFTED if result.actions else None, plan.detail)
+            result.end("changed" if result.actions else "unchanged", done if result.actions else None, plan.detail)
             return False
         proven = yield from self._prove()
         if proven is None:
             return (yield from self._relapsed())
-        yield from self._deeds.keep()
+        kept = yield from self._deeds.keep()
+        if self._stopped_by_us:
+            yield from mend(self._survey.engine, self.want.name)  # what stayed as a sign
         result.recovered_at = proven
-        unfailed = Reason.INTERRUPTED if self._mended_one else Reason.DRIFTED
-        reason = unfailed if result.failed_at is None else Reason.HEALED
-        result.end("changed", reason, "well for %g s without a break" % self._terms.stable_for)
+        left = "" if kept.status == "ok" else "; the one before could not be removed, which the next run will do: %s" % kept.detail
+        text = "well for %g s without a break%s" % (self._terms.stable_for, left)
+        result.end("changed", done if result.failed_at is None else Reason.HEALED, text)
         if result.failed_at is not None:
             self._record("recover", plan, recovery_time=format_time(proven), recovery_duration_ms=result.took_ms)
         return False
@@ -365,15 +345,6 @@ class One:
         elif plan.action in COUNTED and type != "failure":
             data["attempt"] = len(result.actions) + 1
         self._around.record(type, self.want.name, incident, {**data, **more})
-
-
-def failed_at(told: Told, plan: Plan, now: float) -> float:
-    """Since when it is not what it should be: the end of its process, or the first bad answer of its own health check; else now."""
-    if plan.reason is Reason.CONTAINER_UNHEALTHY:
-        return min(now, states.health_since(told, False) or now)
-    if plan.reason is Reason.GONE and of(told, "State", "Status") != "paused":
-        return min(now, states.moment(of(told, "State", "FinishedAt")) or now)
-    return now
 
 
 __all__ = ["One", "Result", "Surroundings", "Terms", "failed_at"]

@@ -155,12 +155,12 @@ class Run:
 
     def _plainly_fine(self, want: Want, listed: Optional[Listed]) -> bool:
         """Does the list alone say that nothing is to be done?"""
+        if want.name + core.OLD in self.there or want.name + core.NEW in self.there:
+            return False
         if want.state == "absent":
             return listed is None
         plain = want.image is None and want.restart_policy is None and not want.env and want.name not in self._terms.probes
         if listed is None or not plain or any(listed.labels.get(key) != value for key, value in want.labels.items()):
-            return False
-        if want.name + core.OLD in self.there or want.name + core.NEW in self.there:
             return False
         return listed.plainly_well if want.state != "stopped" else listed.status in ("exited", "created")
 

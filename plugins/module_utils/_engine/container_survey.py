@@ -109,6 +109,8 @@ class Survey:
     def look(self, want: Want, note: Note, unhealthy: str = "") -> Work[Union[None, Outcome, Tuple[Found, Told]]]:
         """What stands there of a container, None where nothing does; an Outcome says why that cannot be known."""
         actuator = ContainerActuator(want.name, self.engine)
+        if note.actions:
+            actuator.interrupted(max(note.actions))  # a restart of which the engine did only half was nobody's stop
         told = yield from actuator.inspect()
         if isinstance(told, Outcome):
             return None if told.reason is Reason.NO_SUCH_CONTAINER else told

@@ -238,7 +238,8 @@ def test_killed_between_swap_and_proof_of_one_that_does_not_do(bed: Bed, status:
 
 
 def beside(bed: Bed, name: str, replaces: str, **labels: str) -> None:
-    bed.engine.add(name, "created", Config={"Labels": {"selfheal.replaces": replaces, "selfheal.owner": "web", **labels}, "Image": "x"})
+    config = {"Labels": {"selfheal.replaces": replaces, "selfheal.owner": "web", **labels}, "Image": "x"}
+    bed.engine.add(name, "created", Config=config, Created=stamp())
 
 
 @pytest.mark.parametrize("name", ["web", "web.selfheal-old"])
