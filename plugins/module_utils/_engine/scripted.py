@@ -48,7 +48,8 @@ class ScriptedBreakers(ForcedBreakers):
 
 
 class ScriptedDetour(Fallback):
-    """Moves of what is used instead of a dependency: as the script says of it; where it says nothing they succeed at once.
+    """Moves of what is used instead of a dependency: as the script says of it; where it says nothing they succeed at once. A move to
+    it that fails finds nothing there: nothing moves.
 
     says: by ``service/dependency``. name: this one's.
     """
@@ -57,27 +58,37 @@ class ScriptedDetour(Fallback):
         self._says = says
         self._name = name
 
+    def able(self) -> Work[Outcome]:
+        entry = self._says.get(self._name)
+        if entry is None or entry.result == "ok":
+            return Outcome("ok")
+        return (yield from self._move(Reason.NO_BACKUP))
+
     def open(self) -> Work[Outcome]:
+        return self._move(Reason.NO_BACKUP)
+
+    def close(self) -> Work[Outcome]:
+        return self._move(Reason.ACTION_FAILED)
+
+    def _move(self, failing: Reason) -> Work[Outcome]:
         entry = self._says.get(self._name)
         if entry is None:
             return Outcome("ok")
-        outcome = yield Timed(_Detour(entry), math.inf)
+        outcome = yield Timed(_Detour(entry, failing), math.inf)
         return outcome
-
-    def close(self) -> Work[Outcome]:
-        return self.open()
 
 
 class _Detour(VirtualStep):
-    """One such move."""
+    """One such move, and why it fails where it does."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, failing: Reason) -> None:
         self._entry = entry
+        self._failing = failing
 
     def plan(self, now: float, deadline: float) -> Tuple[float, Optional[Outcome]]:
         if self._entry.result == "ok":
             return now + self._entry.takes, Outcome("ok")
-        return now + self._entry.takes, Outcome("bad", Reason.NO_BACKUP, "scripted: %s" % self._entry.result)
+        return now + self._entry.takes, Outcome("bad", self._failing, "scripted: %s" % self._entry.result)
 
 
 __all__ = ["SAYS", "ScriptedBreakers", "ScriptedDetour"]

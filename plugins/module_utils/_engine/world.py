@@ -247,11 +247,17 @@ class Reach(VirtualStep):
 
 
 class ScriptedFallback(Fallback):
-    """Traffic that moves as the script says of the actions failover and failback."""
+    """Traffic that moves as the script says of the actions failover and failback. A failover that fails finds no backup: nothing moves."""
 
     def __init__(self, world: World, body: Body) -> None:
         self._world = world
         self._body = body
+
+    def able(self) -> Work[Outcome]:
+        script = self._body.actions.get("failover")
+        if script is None or script.result == "ok":
+            return Outcome("ok")
+        return (yield from self._move("failover"))
 
     def open(self) -> Work[Outcome]:
         return self._move("failover")
@@ -277,7 +283,8 @@ class Move(VirtualStep):
             return now + 1.0, GOOD
         if script.result == "ok":
             return now + script.takes, GOOD
-        return now + script.takes, Outcome("bad", Reason.NO_BACKUP, "scripted: %s" % script.result)
+        reason = Reason.NO_BACKUP if self._way == "failover" else Reason.ACTION_FAILED
+        return now + script.takes, Outcome("bad", reason, "scripted: %s" % script.result)
 
 
 class ScriptedDesk(Desk):

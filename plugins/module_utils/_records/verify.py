@@ -119,7 +119,7 @@ def verify(directory: str, anchor: Optional[Any] = None) -> Verification:
 def _snapshot(directory: str) -> List[Tuple[Segment, int, bool]]:
     """The segments and their sizes at one instant: under the lock if we may take it, so that no line is seen half written."""
     try:
-        lock = os.open(os.path.join(directory, ".lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        lock = os.open(os.path.join(directory, ".lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         # Not ours to lock, or a copy of a log without its lock: sizes are still taken before anything is read.
         return _sizes(directory)

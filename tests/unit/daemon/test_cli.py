@@ -98,6 +98,59 @@ def test_a_fault_of_ours_is_a_message_and_4(capsys: pytest.CaptureFixture[str], 
     assert "ZeroDivisionError" in said and "Traceback" not in said and 1 == len(said.splitlines())
 
 
+def test_output_that_cannot_be_written_is_4(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results on a full disk are lost with one message and exit status 4; a message that cannot be written leaves the status as it was."""
+    contracts = write(tmp_path, "c.json", {"services": [WEB]})
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", full)
+        assert 4 == cli.main(["explain", "--contracts", contracts])
+    said = capsys.readouterr().err.splitlines()
+    assert 1 == len(said) and "writing the output: No space left on device" in said[0]
+    with open("/dev/full", "w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", full)
+        assert 2 == cli.main(["explain", "--contracts", str(tmp_path / "none")])
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A configured host on which no watchdog runs."""
+    folders = {"state_dir": str(tmp_path / "var"), "run_dir": str(tmp_path / "run")}
+    write(tmp_path, "watchdog.json", {"schema": 1, "host": "web1", "listen": "127.0.0.1:0", **folders})
+    write(tmp_path, "contracts.json", {"services": [WEB]})
+    return tmp_path
+
+
+def test_status_without_a_watchdog_says_who_holds(host: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hold and the red button are shown also where no watchdog runs: whoever wonders why nothing happens has to see them."""
+    assert 0 == cli.main(["--etc", str(host), "hold", "web", "--reason", "patching"])
+    assert 1 == cli.main(["--etc", str(host), "status"])
+    assert "patching" in capsys.readouterr().out
+    assert 0 == cli.main(["--etc", str(host), "hold", "--all", "--reason", "fire"])
+    assert 0 == cli.main(["--etc", str(host), "unhold", "web"])
+    capsys.readouterr()
+    assert 1 == cli.main(["--etc", str(host), "status", "--json"])
+    assert json.loads(capsys.readouterr().out)["services"][0]["held"].endswith(": fire")
+    assert 0 == cli.main(["--etc", str(host), "unhold", "--all"])
+    capsys.readouterr()
+    assert 1 == cli.main(["--etc", str(host), "status", "--json"])
+    assert json.loads(capsys.readouterr().out)["services"][0]["held"] is None
+
+
+def test_what_was_only_to_be_noted_and_was_not_is_4(host: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`ack` with nobody to be called about is a record and nothing else: a timeline that cannot be written makes it fail. A hold is in
+    force all the same."""
+    (host / "var").mkdir()
+    (host / "var" / "timeline").write_text("no directory")
+    assert 4 == cli.main(["--etc", str(host), "ack", "web", "--json"])
+    said = capsys.readouterr()
+    assert {"done": False, "recorded": False}.items() <= json.loads(said.out).items() and "it was not recorded" in said.err
+    assert 0 == cli.main(["--etc", str(host), "hold", "web", "--json"])
+    said = capsys.readouterr()
+    assert {"done": True, "recorded": False}.items() <= json.loads(said.out).items() and "it is in force" in said.err
+
+
 def _options(parser: argparse.ArgumentParser) -> List[argparse.Action]:
     found: List[argparse.Action] = []
     for action in parser._actions:

@@ -204,6 +204,23 @@ def test_a_deleted_last_segment_is_shown_against_an_anchor_C67(log):
     assert (verify(str(log)).valid, verify(str(log), anchor).valid) == (True, False)
 
 
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
+def test_what_stands_where_a_segment_was_is_no_empty_segment(log, tmp_path, kind):
+    """A pipe, a directory or a link in a segment's place is refused by name: it is neither waited for nor taken for an empty file."""
+    last = sorted(log.glob("*.jsonl"))[-1]
+    last.rename(tmp_path / "elsewhere")
+    {"fifo": lambda: os.mkfifo(last), "directory": last.mkdir, "link": lambda: last.symlink_to(tmp_path / "elsewhere")}[kind]()
+    with pytest.raises(RecordError, match=last.name):
+        verify(str(log))
+
+
+def test_a_lock_that_is_a_pipe_is_not_waited_for(log):
+    """Whoever verifies a copy with a pipe for a lock waits for nobody."""
+    (log / ".lock").unlink(missing_ok=True)
+    os.mkfifo(log / ".lock")
+    assert verify(str(log)).valid
+
+
 def test_everything_deleted_is_shown_against_an_anchor_C67(log):
     """An empty log is no extension of one that had events; one that is gone altogether is an error."""
     anchor = head(str(log))

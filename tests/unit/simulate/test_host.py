@@ -96,7 +96,15 @@ def test_traffic_that_cannot_be_moved_is_said_once_and_tried_again() -> None:
     told = play("0 does web/failover bad\n100 web/liveness bad\n150 does web/failover ok", 200, probes=[LIVENESS], **FALLBACK)
     refused = [event for event in told.of("blocked") if event["data"].get("action") == "failover"]
     assert [event["data"]["reason"] for event in refused] == ["no_backup"]
+    assert told.times("failover") == [155.5], "what did not move is not told as moved; tried again 10 s after each answer"
     assert told.times("restart")[:1] == [105], "what heals does not wait for traffic"
+
+
+def test_traffic_that_does_not_come_back_has_a_reason_of_its_own() -> None:
+    """A move back that fails is `action_failed`, said once and tried again: `no_backup` is said of moves to a backup only."""
+    told = play("0 does web/failback failed\n100 web/liveness bad\n110 web/liveness ok", 200, probes=[LIVENESS], **FALLBACK)
+    refused = [(event["at"], event["data"]["reason"]) for event in told.of("blocked") if event["data"].get("action") == "failback"]
+    assert refused == [(121, "action_failed")] and told.times("failback") == [120]
 
 
 def test_breakers_trip_and_reset_in_the_timeline() -> None:

@@ -104,7 +104,6 @@ STORIES = [
         """,
         """
         90  breaker_trip
-        90  failover failure_threshold
         91  blocked no_backup
         150 breaker_half_open
         150 breaker_trip

@@ -4,7 +4,7 @@
 """The one place that writes to the terminal.
 
 A reader that goes away (``selfheal incidents | head``) is no error: the rest is written to nowhere, and `gone` says so to whoever
-would go on for ever.
+would go on for ever. Output that cannot be written (a full disk) is one, said once on standard error.
 """
 
 from __future__ import annotations
@@ -63,9 +63,18 @@ def _write(stream: Any, text: str) -> None:
         stream.flush()
     except BrokenPipeError:
         _state["gone"] = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        _to_nowhere(stream)
+    except OSError as error:
+        _to_nowhere(stream)
+        if stream is not sys.stderr:  # where messages cannot be written the exit status has to say it all
+            raise OSError(error.errno, "writing the output: %s" % error.strerror) from error
+
+
+def _to_nowhere(stream: Any) -> None:
+    """What waits in the buffer, and all that follows, is written to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def terminal() -> bool:

@@ -150,7 +150,7 @@ def _ack(args: argparse.Namespace, config: WatchdogConfig) -> int:
     data = {"owner": who, "text": "acknowledged", "reason": args.reason, "incidents": [page.incident for page in pages]}
     told = "its page is acknowledged, nobody is reminded" if pages else "nobody is being called about it; it is noted all the same"
     words = "%s: noted that %s looks after it; %s" % (args.service, who, told)
-    return _done(args, config, "note", service, {key: value for key, value in data.items() if value}, words)
+    return _done(args, config, "note", service, {key: value for key, value in data.items() if value}, words, in_force=bool(pages))
 
 
 def _breaker(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> int:
@@ -217,15 +217,25 @@ def _until(data: Dict[str, Any]) -> str:
 
 
 def _done(
-    args: argparse.Namespace, config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any], words: str
+    args: argparse.Namespace,
+    config: Optional[WatchdogConfig],
+    type: str,
+    service: Optional[str],
+    data: Dict[str, Any],
+    words: str,
+    in_force: bool = True,
 ) -> int:
-    """What was said is in force; now it is recorded. A timeline that cannot be written does not take it back."""
-    recorded = _record(config, type, service, {key: value for key, value in data.items() if value not in (None, "")})
+    """What was said is in force; now it is recorded. A timeline that cannot be written does not take it back, but what would
+    have been a record and nothing else (not `in_force`) was not done at all then."""
+    problem = _record(config, type, service, {key: value for key, value in data.items() if value not in (None, "")})
+    if problem is not None:
+        output.complain("%s: %s" % ("it is in force, but was not recorded" if in_force else "it was not recorded", problem))
+    done = in_force or problem is None
     if args.json:
-        output.emit({"done": True, "service": service, **data, "recorded": recorded})
-    else:
+        output.emit({"done": done, "service": service, **data, "recorded": problem is None})
+    elif done:
         output.say(words)
-    return exits.FINE
+    return exits.FINE if done else exits.CANNOT
 
 
 def _nothing(args: argparse.Namespace, data: Dict[str, Any], words: str) -> int:
@@ -236,22 +246,21 @@ def _nothing(args: argparse.Namespace, data: Dict[str, Any], words: str) -> int:
     return exits.FINE
 
 
-def _record(config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any]) -> bool:
+def _record(config: Optional[WatchdogConfig], type: str, service: Optional[str], data: Dict[str, Any]) -> Optional[str]:
+    """Into the timeline; or why not."""
     import os
 
     from ..._records.timeline import Timeline
 
     if config is None:
-        output.complain("it is in force, but was not recorded: without a configuration nobody knows where the timeline is")
-        return False
+        return "without a configuration nobody knows where the timeline is"
     try:
         timeline = Timeline(os.path.join(config.state_dir, "timeline"), config.host, retention=config.retention)
         timeline.append(type, service=service, source="operator", data=data)
         timeline.close()
     except RecordError as error:
-        output.complain("it is in force, but was not recorded: %s" % error)
-        return False
-    return True
+        return str(error)
+    return None
 
 
 _ONE = {"hold": _hold, "unhold": _unhold, "approve": _approve, "ack": _ack}

@@ -78,7 +78,7 @@ def _look(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> Tuple[L
         pid = holder(config.run_dir)
         who = "the watchdog (pid %s) runs but does not answer" % pid if pid else "no watchdog runs here"
         note = "%s, so this is what was last written down (%s)" % (who, problem)
-        return [_remembered(each, config) for each in services], note
+        return [_remembered(each, config, etc) for each in services], note
     found: List[Dict[str, Any]] = [] if answer is None else answer["services"]
     if args.service is None:
         return found, ""
@@ -89,9 +89,10 @@ def _look(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> Tuple[L
     return one, ""
 
 
-def _remembered(service: Service, config: WatchdogConfig) -> Dict[str, Any]:
-    """What the state file says; nobody has looked since."""
+def _remembered(service: Service, config: WatchdogConfig, etc: Etc) -> Dict[str, Any]:
+    """What the state file says, and who holds it; nobody has looked since."""
     state = _state_file(os.path.join(config.state_dir, "state", "%s.json" % service.name))
+    from ..._records.holds import Holds
     from ..._records.state import incident_in
 
     incident = incident_in(state)
@@ -100,6 +101,9 @@ def _remembered(service: Service, config: WatchdogConfig) -> Dict[str, Any]:
     words = "incident %s was open (%s)" % (incident.get("id"), incident.get("phase")) if incident else "no incident was open"
     sentence = "%s is not watched now; %s when it last was" % (service.name, words) if state else "%s was never watched" % service.name
     found = unwatched(service, str(incident.get("cause") or "no_watchdog"), sentence)
+    hold = Holds(config.state_dir, etc.path).active(service.name)
+    if hold is not None:
+        found["held"] = "held by %s: %s" % (hold.owner, hold.reason or "no reason given")
     if incident:
         found.update(rung=attempt.get("rung"), incident={key: incident.get(key) for key in ("id", "phase", "paged")})
     return found
