@@ -272,10 +272,6 @@ class One:
             yield Timed(Pause(), POLL)
             return True
         if (plan.wait or plan.blocked) and self._deeds.made_anew:
-            if plan.reason is Reason.ADMIN_STOPPED and (yield from left_to_somebody(self._survey.engine, looked.told)):
-                before = self.want.name + core.OLD
-                result.end("blocked", plan.reason, "%s; the one before is kept as %s until it has proven itself" % (plan.detail, before))
-                return False
             return (yield from self._relapsed())
         if plan.wait or plan.blocked:
             outcome = "failed" if plan.reason in FAILING or (plan.wait and not self._terms.dry) else "blocked"
@@ -305,6 +301,9 @@ class One:
     def _relapsed(self) -> Work[bool]:
         unproven = "it was not well for %g s without a break" % self._terms.stable_for
         if self._deeds.made_anew:
+            looked = yield from self._look()
+            if isinstance(looked, Look) and looked.plan.reason is Reason.ADMIN_STOPPED and (yield from self._left(looked)):
+                return False
             back = yield from self._deeds.undo()
             word = "is back" if back.status == "ok" else "could not be put back: %s" % back.detail
             self.result.end("failed", Reason.UNPROVEN, "%s; the old one %s" % (unproven, word))
@@ -313,6 +312,16 @@ class One:
             return True
         self.result.end("failed", Reason.UNPROVEN, unproven)
         return False
+
+    def _left(self, looked: Look) -> Work[bool]:
+        """Has somebody stopped it beyond doubt? Then nothing is undone under their hands; the next run goes on when it runs again."""
+        if not (yield from left_to_somebody(self._survey.engine, looked.told)):
+            return False
+        before = self.want.name + core.OLD
+        self.result.end(
+            "blocked", looked.plan.reason, "%s; the one before is kept as %s until it has proven itself" % (looked.plan.detail, before)
+        )
+        return True
 
     def _prove(self) -> Work[Optional[float]]:
         """Wall time since which it has been well, once that was unbroken for `stable_for`; None when it failed again or time is over."""
