@@ -242,6 +242,12 @@ def _policy(name: str, retries: int) -> str:
 # -- cleaning up
 
 
+def swapping(name: str, there: Mapping[str, Tuple[str, Mapping[str, str]]]) -> bool:
+    """Has the next one not got the name yet that the one before has lost already? there: id and labels of every container, by name."""
+    new, old = there.get(name + NEW), there.get(name + OLD)
+    return name not in there and new is not None and old is not None and new[1].get(REPLACES) == old[0]
+
+
 @dataclass(frozen=True)
 class Labelled:
     """A container that bears our label. created: wall seconds."""
@@ -251,6 +257,11 @@ class Labelled:
     status: str
     created: float
     labels: Mapping[str, str]
+
+
+def _shown(text: str) -> str:
+    """What anybody may have written into a label, on one line."""
+    return (text if text.isprintable() else ascii(text)[1:-1])[:100]
 
 
 def orphans(
@@ -263,9 +274,11 @@ def orphans(
         if owner is None or owner == each.name or now - each.created < min_age:
             continue
         if owner not in owners:
-            found.append((each, "its owner %s is gone" % owner))
+            found.append((each, "its owner %s is gone" % _shown(owner)))
         elif HELPER in each.labels:
-            found.append((each, "a helper of %s (%s) older than %g s" % (owner, each.labels[HELPER] or "no purpose given", min_age)))
+            found.append(
+                (each, "a helper of %s (%s) older than %g s" % (owner, _shown(each.labels[HELPER]) or "no purpose given", min_age))
+            )
     return found[:most], max(0, len(found) - most)
 
 
@@ -294,4 +307,5 @@ __all__ = [
     "drifted",
     "orphans",
     "plan",
+    "swapping",
 ]

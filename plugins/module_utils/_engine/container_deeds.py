@@ -15,8 +15,10 @@ from .._actuators.container_state import Told, of
 from .._core.containers import Want
 from .._core.reasons import Reason
 from .._host import Outcome
+from .._proc import Pause
 
 MARGIN = 30.0
+GONE_POLL = 0.5
 
 
 class Deeds:
@@ -63,7 +65,18 @@ class Deeds:
             return stopped
         step = self.engine.call("DELETE", "/containers/%s" % told["Id"], (("v", "0"),))
         outcome = yield Timed(step, MARGIN)
+        if outcome.status == "bad" and of(told, "HostConfig", "AutoRemove"):
+            outcome = yield from self._gone(told, outcome)
         return Outcome("ok", None, "it was gone already") if outcome.reason is Reason.NO_SUCH_CONTAINER else outcome
+
+    def _gone(self, told: Told, refused: Outcome) -> Work[Outcome]:
+        """With --rm the engine removes it by itself once it has stopped, and refuses to do it twice: what it says when that is over."""
+        for _look in range(int(MARGIN / GONE_POLL)):
+            looked = yield Timed(self.engine.call("GET", "/containers/%s/json" % told["Id"]), MARGIN)
+            if looked.status != "ok":
+                return looked
+            yield Timed(Pause(), GONE_POLL)
+        return refused
 
     def update(self, told: Told) -> Work[Outcome]:
         policy = {"Name": self.want.restart_policy, "MaximumRetryCount": self.want.retries}

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
+from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
+from .._actuators.container_make import unfinished
 from .._core import containers as core
 from .._core.containers import HELPER, OWNER, Labelled, Want
-from .._core.errors import SelfhealError
+from .._core.errors import RecordError, SelfhealError
 from .._core.reasons import Reason
 from .._host import Host, Outcome
 from .._proc import Pause
+from .._records.names import service_name
 from .container_deeds import Deeds
 from .container_notes import Notes
 from .container_one import One, Result, Surroundings, Terms
@@ -47,7 +50,7 @@ class Around(Surroundings):
         return self._services.get(name, name)
 
     def forbids(self, name: str) -> Optional[Tuple[Reason, str]]:
-        held = self._desk.hold(self._name(name))
+        held = self._desk.hold(_held_by(self._name(name)))
         if held is not None and Reason.HOLD not in self._override:
             return Reason.HOLD, held.text
         why = self._desk.maintenance()
@@ -113,39 +116,57 @@ class Run:
 
     def clean(self, owners: FrozenSet[str], min_age: float, most: int) -> Tuple[List[Result], int]:
         """Remove what bears our label and stands for nothing any more; and how many more than `most` there are."""
-        chosen, left = core.orphans(labelled(self.there.values()), owners | frozenset(self.there), self._host.wall(), min_age, most)
+        there = labelled(self.there.values())
+        known = {each.name: (each.id, each.labels) for each in self.there.values()}
+        # Between two renames nobody bears the name, and what is to bear it stands beside it.
+        halfway = {owner for owner in {each.labels[OWNER] for each in there} if unfinished(owner, known) or core.swapping(owner, known)}
+        chosen, left = core.orphans(there, owners | halfway | frozenset(self.there), self._host.wall(), min_age, most)
         results: List[Result] = []
-        jobs: List[Job[None]] = []
-        ended: List[None] = []
+        by_owner: Dict[str, List[Tuple[Labelled, str, Result]]] = {}
         for each, why in chosen:
             result = Result(each.name, status=each.status, before=each.status)
             result.end("planned", Reason.ORPHANED, why, "remove")
             results.append(result)
-            if not self._terms.dry:
-                jobs.append(Job(self._host, self._remove(each, why, result), self, ended.append, _broken(result)))
+            by_owner.setdefault(each.labels[OWNER], []).append((each, why, result))
+        jobs: List[Job[None]] = []
+        ended: List[None] = []
+        for owner, orphans in by_owner.items() if not self._terms.dry else ():
+            broken = _broken(*(result for _each, _why, result in orphans))
+            jobs.append(Job(self._host, self._remove_all(owner, orphans), self, ended.append, broken))
         self._drive(jobs, ended)
         return results, left
 
-    def _remove(self, each: Labelled, why: str, result: Result) -> Work[None]:
-        no = self._around.forbids(each.name)
-        held = self._around.take(each.name) if no is None else None
+    def _remove_all(self, owner: str, orphans: Sequence[Tuple[Labelled, str, Result]]) -> Work[None]:
+        """What one owner has left behind, one after the other, under the lease and the holds of the owner's name."""
+        no = self._around.forbids(owner)
+        held = self._around.take(owner) if no is None else None
         if no is not None or held is not None:
-            result.end("blocked", *(no if no is not None else (Reason.LEASE_HELD, held or "")), "none")
+            for _each, _why, result in orphans:
+                result.end("blocked", *(no if no is not None else (Reason.LEASE_HELD, held or "")), "none")
             return None
         try:
             while not self._around.turn():
                 yield Timed(Pause(), 0.05)
             try:
-                asked = yield Timed(self._survey.engine.call("GET", "/containers/%s/json" % each.id), ASK_WITHIN)
-                if asked.status == "ok":
-                    told = asked.data["body"]
-                    data = {"reason": str(Reason.ORPHANED), "detail": why, "id": each.id[:12], "labels": _ours(each.labels)}
-                    self._around.record("container_remove", each.name, None, data)
-                    asked = yield from Deeds(self._survey.engine, Want(each.name)).remove(told)
+                for each, why, result in orphans:
+                    yield from self._remove(each, why, result)
             finally:
                 self._around.over()
         finally:
-            self._around.give(each.name)
+            self._around.give(owner)
+        return None
+
+    def _remove(self, each: Labelled, why: str, result: Result) -> Work[None]:
+        asked = yield Timed(self._survey.engine.call("GET", "/containers/%s/json" % each.id), ASK_WITHIN)
+        if asked.status == "ok":
+            told = asked.data["body"]
+            if states.name_of(told) != each.name:
+                now = "it bears the name %s now, so somebody has taken it up since" % states.name_of(told)
+                result.end("unchanged", None, now, "none")
+                return None
+            data = {"reason": str(Reason.ORPHANED), "detail": why, "id": each.id[:12], "labels": _ours(each.labels)}
+            self._around.record("container_remove", each.name, None, data)
+            asked = yield from Deeds(self._survey.engine, Want(each.name)).remove(told)
         if asked.status != "ok" and asked.reason is not Reason.NO_SUCH_CONTAINER:
             result.end("failed", asked.reason, asked.detail)
         else:
@@ -174,6 +195,14 @@ class Run:
                 handle.owner.ended(handle)
 
 
+def _held_by(name: str) -> Optional[str]:
+    """A container may bear a name that no service can, with dots and capitals: nobody can hold that but with the whole host (None)."""
+    try:
+        return service_name(name)
+    except RecordError:
+        return None
+
+
 def _ours(labels: Mapping[str, str]) -> Dict[str, str]:
     return {key: labels[key] for key in (OWNER, HELPER) if key in labels}
 
@@ -182,11 +211,13 @@ def _raise(error: Exception) -> Any:
     raise error
 
 
-def _broken(result: Result) -> Callable[[Exception], None]:
+def _broken(*results: Result) -> Callable[[Exception], None]:
     """One container's fault must not keep the others from being healed."""
 
     def told(error: Exception) -> None:
-        result.end("failed", Reason.INTERNAL_ERROR, "healing it broke: %s: %s" % (type(error).__name__, error))
+        for result in results:
+            if result.outcome in ("unchanged", "planned"):
+                result.end("failed", Reason.INTERNAL_ERROR, "healing it broke: %s: %s" % (type(error).__name__, error))
 
     return told
 

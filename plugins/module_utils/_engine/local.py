@@ -126,7 +126,8 @@ class LocalDesk(Desk):
         """Healing `service` takes these leases."""
         self._names[service] = names
 
-    def hold(self, service: str) -> Optional[Held]:
+    def hold(self, service: Optional[str]) -> Optional[Held]:
+        """None: what holds all of this host."""
         found = self.holds.active(service)
         if found is None:
             return None

@@ -154,6 +154,8 @@ class Dock:
         return str(told["Id"])
 
     def _delete(self, told: Dict[str, Any], query: Mapping[str, str]) -> Tuple[float, int, Any]:
+        if told["State"]["Status"] == "removing":
+            raise Refused(409, "removal of container %s is already in progress" % told["Id"])
         if told["State"]["Status"] in ("running", "paused", "restarting", "stopping") and query.get("force") != "1":
             raise Refused(409, "You cannot remove a running container")
         if query.get("v") != "0":
@@ -240,6 +242,9 @@ class Dock:
         self._event(told, "die", **{"exitCode" if self.flavour == "docker" else "containerExitCode": str(code)})
         for each in more if self.flavour == "docker" else ():
             self._event(told, each)
+        if told["HostConfig"].get("AutoRemove"):
+            state["Status"] = "removing"
+            self.after(2.0, lambda: self.all.pop(told["Id"]))
 
     def _judged(self, told: Dict[str, Any], life: str, health: str) -> None:
         if told["State"]["StartedAt"] == life and told["State"]["Status"] == "running":

@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the faultline.selfheal maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""container_heal with the host's own holds, leases and timeline, and what it may clean up."""
+
+from __future__ import annotations
+
+import types
+from typing import Any, Dict, List, Tuple
+
+import pytest
+from crash_engine import EPOCH, Dock, Healer
+
+from selfheal._actuators.container_engine import ContainerEngine
+from selfheal._actuators.container_state import Clock
+from selfheal._core.containers import Want
+from selfheal._core.model import WatchdogConfig
+from selfheal._engine.container_notes import Notes
+from selfheal._engine.container_one import Result, Terms
+from selfheal._engine.container_run import Around, Run
+from selfheal._engine.container_survey import Survey
+from selfheal._engine.local import Site
+
+
+class Place:
+    """One host with an engine."""
+
+    def __init__(self, folder: Any) -> None:
+        self.folder = folder
+        self.dock = Dock()
+        self.config = WatchdogConfig("testhost", state_dir=str(folder / "state"), run_dir=str(folder / "run"))
+        self.host = Healer(self.dock)
+        self.site = Site(str(folder / "etc"), self.config, self.host, "module")
+        self.told: List[Tuple[str, str]] = []
+
+    def run(self, **services: str) -> Run:
+        def record(type: str, service: str, *more: Any) -> None:
+            assert self.site.records.record(type, service, *more), self.site.recorder.problem
+            self.told.append((type, service))
+
+        around = Around(self.site.desk, services, record, frozenset())
+        notes = Notes(str(self.folder / "notes"), self.host.wall, None)
+        run = Run(self.host, Survey(ContainerEngine("unix:///nowhere")), notes, around, Terms(stable_for=1.0, wait=20.0))
+        run.list()
+        return run
+
+    def clean(self, *owners: str, most: int = 10, **services: str) -> Dict[str, Result]:
+        return {each.name: each for each in self.run(**services).clean(frozenset(owners), 0.0, most)[0]}
+
+
+@pytest.fixture
+def place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    clock = types.SimpleNamespace(time=lambda: EPOCH + made.dock.now)
+    monkeypatch.setattr("selfheal._actuators.container_past.time", clock)
+    monkeypatch.setattr("selfheal._engine.container_survey.clock", lambda: Clock(made.dock.now, EPOCH + made.dock.now))
+    monkeypatch.setattr("selfheal._engine.local.LocalDesk.maintenance", lambda self: None)
+    return made
+
+
+@pytest.mark.parametrize("name", ["My.App", "web.2", "A" * 120, "a_b-c.D"])
+def test_a_name_that_no_service_could_bear(place: Place, name: str) -> None:
+    """An engine allows capitals and dots: such a container is healed like any other, its lease taken, its story on record."""
+    place.dock.add(name, "exited", 3)
+    result = place.run().heal([Want(name)])[0]
+    assert ("changed", ["start"]) == (result.outcome, result.actions), result
+    assert [("failure", name), ("start", name), ("recover", name)] == place.told
+
+
+def test_a_host_that_is_held(place: Place) -> None:
+    """The red button and a hold of the whole host count for such a name, too."""
+    place.dock.add("My.App", "exited", 3)
+    place.site.desk.holds.set(None, "somebody", "hands off")
+    result = place.run().heal([Want("My.App")])[0]
+    assert ("blocked", "hold") == (result.outcome, result.reason), result
+
+
+def labelled(place: Place, name: str, status: str = "exited", **labels: str) -> Dict[str, Any]:
+    names = {"selfheal.%s" % key: value for key, value in labels.items()}
+    return place.dock.add(name, status, Labels=names)
+
+
+def test_what_a_gone_owner_has_left(place: Place) -> None:
+    """Names with dots, too; each under its owner's lease, stopped before it goes, and what a stranger may have written on one line."""
+    labelled(place, "web.selfheal-old", owner="web")
+    labelled(place, "web.selfheal-failed", "running", owner="web")
+    labelled(place, "other", owner="two\nlines\x1b[2J")
+    place.dock.add("nobodys")
+    results = place.clean()
+    assert {"changed"} == {each.outcome for each in results.values()} and 3 == len(results), results
+    assert ["nobodys"] == list(place.dock.named())
+    assert "its owner two\\nlines\\x1b[2J is gone" == results["other"].detail
+    assert not place.site.desk.leases.list()
+
+
+@pytest.mark.parametrize("labels", [{"owner": "web"}, {}])
+@pytest.mark.parametrize("more", [{}, {"deployment": "two"}])
+def test_a_swap_that_was_cut_off_is_no_orphan(place: Place, labels: Dict[str, str], more: Dict[str, str]) -> None:
+    """C51: for a moment, or since somebody was killed, nobody bears the name: both that could are left for whoever goes on."""
+    old = labelled(place, "web.selfheal-old", **labels)
+    labelled(place, "web.selfheal-new", "created", owner="web", replaces=old["Id"], **more)
+    assert {} == place.clean() and 2 == len(place.dock.all)
+
+
+def test_the_only_one_that_is_left_is_no_orphan(place: Place) -> None:
+    """C51: the dead one is removed, and the next has not got its name yet: nobody else knows how it is made."""
+    labelled(place, "web.selfheal-new", "created", owner="web", replaces="0" * 64)
+    assert {} == place.clean() and ["web.selfheal-new"] == list(place.dock.named())
+
+
+def test_an_orphan_whose_owner_is_held_or_leased(place: Place) -> None:
+    """A hold of the owner, and whoever is at work on it, count for what belongs to it."""
+    for name in ("held", "busy", "free"):
+        labelled(place, name + ".selfheal-old", owner=name)
+    place.site.desk.holds.set("held", "somebody", "hands off")
+    other = Site(str(place.folder / "etc"), place.config, place.host, "operator")
+    other.desk.needs("busy", ("container:busy",))
+    assert other.desk.take("busy", "deploying") is None
+    results = place.clean()
+    told = {name: (each.outcome, each.reason) for name, each in results.items()}
+    assert told["held.selfheal-old"] == ("blocked", "hold") and told["busy.selfheal-old"] == ("blocked", "lease_held"), told
+    assert told["free.selfheal-old"] == ("changed", "orphaned") and 2 == len(place.dock.all), told
+
+
+def test_an_orphan_that_has_got_a_name_meanwhile(place: Place) -> None:
+    """The list is a moment old: what bears another name now is in use."""
+    told = labelled(place, "web.selfheal-new", owner="web", deployment="two")
+    run = place.run()
+    told["Name"] = "/web"
+    (result,), left = run.clean(frozenset(), 0.0, 10)
+    assert ("unchanged", "none", 0) == (result.outcome, result.action, left) and "web" in place.dock.named(), result
+
+
+def test_no_more_than_allowed_in_one_run(place: Place) -> None:
+    """The rest is counted, and left for the next run."""
+    for number in range(5):
+        labelled(place, "helper%d" % number, owner="gone")
+    results, left = place.run().clean(frozenset(), 0.0, 2)
+    assert (2, 3, 3) == (len(results), left, len(place.dock.all))
+
+
+def test_absent_with_rm(place: Place) -> None:
+    """The engine is at it already when it has stopped, and says so: that is no failure."""
+    place.dock.add("job")["HostConfig"]["AutoRemove"] = True
+    result = place.run().heal([Want("job", "absent")])[0]
+    assert ("changed", ["remove"]) == (result.outcome, result.actions) and not place.dock.all, result
