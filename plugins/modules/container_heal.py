@@ -311,6 +311,7 @@ from ..module_utils._records.files import make_directory
 
 OUTCOMES = ("changed", "unchanged", "planned", "blocked", "failed")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,500}")
 PROBES = ("http", "tcp", "exec")
 
 
@@ -326,7 +327,7 @@ def wants_of(params: Dict[str, Any]) -> Tuple[List[Want], Dict[str, Any]]:
         elif each["name"] in [want.name for want in wants]:
             problems.append(Problem(where + ".name", "%s is named twice" % each["name"]))
         policy, _colon, retries = (each["restart_policy"] or "").partition(":")
-        if policy and (policy not in POLICIES or (retries and (policy != "on-failure" or not retries.isdigit()))):
+        if policy and (policy not in POLICIES or (retries and (policy != "on-failure" or not retries.isdecimal()))):
             expected = "expected no, always, unless-stopped, on-failure or on-failure:NUMBER"
             problems.append(Problem(where + ".restart_policy", "%s; found %r" % (expected, each["restart_policy"])))
             retries = ""
@@ -345,6 +346,13 @@ def wants_of(params: Dict[str, Any]) -> Tuple[List[Want], Dict[str, Any]]:
             for key, value in (each["env"] or {}).items()
             if not isinstance(value, str)
         ]
+        problems += [
+            Problem(where + ".env", "expected the name of a variable, found %r" % (key,))
+            for key in each["env"] or {}
+            if not str(key) or "=" in str(key)
+        ]
+        if each["image"] is not None and (IMAGE.fullmatch(each["image"]) is None or ".." in each["image"]):
+            problems.append(Problem(where + ".image", "expected an image such as registry.example/web:2.4, found %r" % each["image"]))
         env = {str(key): str(value) for key, value in (each["env"] or {}).items()}
         wants.append(Want(each["name"], state, each["desired"], each["image"], labels, policy or None, int(retries or 0), env))
     problems += limits(params)

@@ -133,8 +133,8 @@ class ContainerActuator(Actuator):
         if outcome.status != "ok":
             return outcome
         told = outcome.data["body"]
-        if not isinstance(told, dict) or not isinstance(of(told, "State"), dict):
-            return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's answer about container %s has no State" % self.name)
+        if not isinstance(told, dict) or not isinstance(of(told, "State"), dict) or not told.get("Id"):
+            return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's answer about container %s has no State or Id" % self.name)
         if states.name_of(told) != self.name:
             # Names may also be abbreviated ids: what is acted on is only ever what bears the name.
             return Outcome("bad", Reason.NO_SUCH_CONTAINER, "no container bears the name %s" % self.name)

@@ -70,7 +70,11 @@ def _logged(engine: ContainerEngine, identity: str, since: float, until: float) 
     if outcome.status != "ok":
         return None
     story = Story()
-    for event in _lines(outcome.data["body"]):
+    try:
+        events = _lines(outcome.data["body"])
+    except ValueError:
+        return None  # half an answer tells nothing: in doubt it was somebody's wish
+    for event in events:
         actor = event.get("Actor") or {}
         at = float(event.get("timeNano") or 0) / 1e9
         story = story.after(str(event.get("Action")), actor.get("Attributes") or {}, at)

@@ -153,7 +153,7 @@ def health_said(told: Told) -> str:
     log = of(told, "State", "Health", "Log") or ()
     lines = str(log[-1].get("Output", "")).split("\n") if log else []
     said = [" ".join(line.split()) for line in lines if line.strip()]
-    return said[-1][:200] if said else ""
+    return _printable(said[-1])[:200] if said else ""
 
 
 def life(told: Told) -> str:
@@ -193,7 +193,12 @@ def describe(told: Told) -> str:
     count = told.get("RestartCount")
     if count:
         text += "; restarted %s time%s by its policy" % (count, "" if count == 1 else "s")
-    return text[:500]
+    return _printable(text)[:500]
+
+
+def _printable(text: str) -> str:
+    """What a container or its engine says is read on terminals: nothing in it plays tricks."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def stands(told: Told, story: Story, clock: Clock) -> Tuple[State, str, Optional[float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
@@ -103,12 +103,14 @@ class One:
         self._mended_one = False
         self._stopped_by_us = False
         self._acted_at = -math.inf
+        self._within: List[str] = []
 
     def work(self, there: Mapping[str, Listed]) -> Work[None]:
         """there: every container of the engine, by name."""
         name = self.want.name
         try:
             going_on = True
+            self._within = sorted(each.name for each in there.values() if name in there and each.within in (name, there[name].id))
             known = {each: (told.id, told.labels) for each, told in there.items() if each.startswith(name)}
             if unfinished(name, known):
                 going_on = yield from self._mended()
@@ -202,7 +204,11 @@ class One:
             found = replace(found, by_hand=False)
         if unhealthy and self._host.monotonic() < self._acted_at + STARTS_WITHIN and found is not None and found.status == "running":
             return Look(found, told, Plan("none", Reason.NOT_STARTED, "it does not answer yet: %s" % unhealthy, wait=True))
-        return Look(found, told, core.plan(self.want, found, self._terms.rules))
+        plan = core.plan(self.want, found, self._terms.rules)
+        if plan.action == "recreate" and self._within and found is not None and found.status != "dead":
+            sharing = "%s; but its network is that of %s, too, which would be cut off: make them anew together"
+            plan = Plan("none", Reason.UNSUPPORTED, sharing % (plan.detail, ", ".join(self._within[:10])), True)
+        return Look(found, told, plan)
 
     def _asked(self) -> Work[str]:
         """What the task's own probe says when it is bad, twice in a row."""

@@ -35,6 +35,8 @@ class Listed:
     labels: Mapping[str, str] = field(default_factory=dict)
     tells: bool = True
     """Does the engine's list say what a container's own health check says? Podman's does not."""
+    within: str = ""
+    """The container whose network it shares, by id or name, where the list says so. Podman's does not."""
 
     @property
     def plainly_well(self) -> bool:
@@ -47,16 +49,17 @@ def listing(engine: ContainerEngine) -> Work[Union[Tuple[Listed, ...], Outcome]]
     outcome = yield Timed(engine.call("GET", "/containers/json", (("all", "1"),)), LIST_WITHIN)
     if outcome.status != "ok":
         return outcome
-    if not isinstance(outcome.data["body"], list):
-        return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's list of containers is no list")
+    body = outcome.data["body"]
+    if not isinstance(body, list) or not all(isinstance(each, dict) and each.get("Id") for each in body):
+        return Outcome("unknown", Reason.ENGINE_DOWN, "the engine's list of containers is no list of containers")
     tells = "podman" not in outcome.data
-    return tuple(_listed(each, tells) for each in outcome.data["body"])
+    return tuple(_listed(each, tells) for each in body)
 
 
 def _listed(told: Mapping[str, Any], tells: bool) -> Listed:
     # A container that others link to has a name for each of them, with more than one slash.
     names = [str(name).lstrip("/") for name in told.get("Names") or () if str(name).lstrip("/").count("/") == 0]
-    identity = str(told.get("Id", ""))
+    identity, mode = str(told.get("Id", "")), str(of(told, "HostConfig", "NetworkMode") or "")
     return Listed(
         names[0] if names else identity[:12],
         identity,
@@ -66,6 +69,7 @@ def _listed(told: Mapping[str, Any], tells: bool) -> Listed:
         str(told.get("ImageID", "")),
         dict(told.get("Labels") or {}),
         tells,
+        mode.partition(":")[2] if mode.startswith("container:") else "",
     )
 
 

@@ -137,8 +137,16 @@ class Dock:
     def _listed(self, told: Dict[str, Any]) -> Dict[str, Any]:
         status, health = told["State"]["Status"], (told["State"].get("Health") or {}).get("Status")
         said = "Up 2 hours%s" % ("" if health is None else " (%s)" % health) if status == "running" else status
-        names, labels = [told["Name"]], dict(told["Config"]["Labels"])
-        return {"Id": told["Id"], "Names": names, "State": status, "Status": said, "Labels": labels, "Created": 1, "ImageID": told["Image"]}
+        names, labels, mode = [told["Name"]], dict(told["Config"]["Labels"]), told["HostConfig"]["NetworkMode"]
+        return {
+            "Id": told["Id"],
+            "Names": names,
+            "State": status,
+            "Status": said,
+            "Labels": labels,
+            "Created": 1,
+            "HostConfig": {"NetworkMode": mode},
+        }
 
     def _create(self, name: str, body: Dict[str, Any]) -> str:
         if name in self.named():

@@ -12,12 +12,12 @@ import pytest
 from crash_engine import EPOCH, Dock, Healer
 
 from selfheal._actuators.container_engine import ContainerEngine
-from selfheal._actuators.container_state import Clock
+from selfheal._actuators.container_state import Clock, describe, health_said
 from selfheal._core.containers import Want
 from selfheal._core.model import WatchdogConfig
 from selfheal._engine.container_notes import Notes
 from selfheal._engine.container_one import Result, Terms
-from selfheal._engine.container_run import Around, Run
+from selfheal._engine.container_run import Around, EngineAway, Run
 from selfheal._engine.container_survey import Survey
 from selfheal._engine.local import Site
 
@@ -144,3 +144,54 @@ def test_absent_with_rm(place: Place) -> None:
     place.dock.add("job")["HostConfig"]["AutoRemove"] = True
     result = place.run().heal([Want("job", "absent")])[0]
     assert ("changed", ["remove"]) == (result.outcome, result.actions) and not place.dock.all, result
+
+
+def test_a_container_whose_network_others_share(place: Place) -> None:
+    """It is not made anew under them, since they would be cut off for good; started it is, and a dead one has nothing to lose."""
+    web = place.dock.add("web", "running")
+    for name, target in (("by-id", web["Id"]), ("by-name", "web")):
+        place.dock.add(name)["HostConfig"]["NetworkMode"] = "container:%s" % target
+    result = place.run().heal([Want("web", labels={"colour": "blue"})])[0]
+    assert ("failed", "unsupported", []) == (result.outcome, result.reason, result.actions), result
+    assert "that of by-id, by-name, too" in result.detail
+    web["State"]["Status"] = "dead"
+    assert "changed" == place.run().heal([Want("web", labels={"colour": "blue"})])[0].outcome
+
+
+@pytest.mark.parametrize("listed", ["[]x", [1, 2], [{"Names": ["/web"]}], {"message": "no"}])
+def test_a_list_that_is_none(place: Place, monkeypatch: pytest.MonkeyPatch, listed: Any) -> None:
+    """What an engine answers is not trusted to be what was asked for: that is one error with a reason."""
+    monkeypatch.setattr(place.dock, "_get", lambda parts, query: listed)
+    with pytest.raises(EngineAway, match="is no list of containers"):
+        place.run()
+
+
+@pytest.mark.parametrize("broken", [{"Id": None}, {"State": "running"}])
+def test_an_inspection_that_is_none(place: Place, broken: Dict[str, Any]) -> None:
+    """One container of which nothing is known keeps nobody else from being healed."""
+    place.dock.add("odd", "exited", 3).update(broken)
+    place.dock.add("web", "exited", 3)
+    list(place.dock.all.values())[0]["Id"] = broken.get("Id", "1")
+    run = place.run
+    place.dock._listed = lambda told: {"Id": "1", "Names": [told["Name"]], "State": "exited", "Status": ""}  # type: ignore[method-assign]
+    results = {each.name: each for each in run().heal([Want("odd"), Want("web")])}
+    assert ("failed", "engine_down") == (results["odd"].outcome, results["odd"].reason), results
+    assert "changed" == results["web"].outcome
+
+
+def test_events_that_break_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C01: half an answer tells nothing, and in doubt somebody stopped it."""
+    place.dock.add("web", "exited", 137)
+    real = place.dock._get
+    monkeypatch.setattr(place.dock, "_get", lambda parts, query: '{"Type": "conta' if parts == ["events"] else real(parts, query))
+    result = place.run().heal([Want("web")])[0]
+    assert ("blocked", "admin_stopped") == (result.outcome, result.reason), result
+
+
+def test_words_of_a_container_play_no_tricks(place: Place) -> None:
+    """Its engine's error and its own health check's output are read on terminals."""
+    told = place.dock.add("web")
+    told["State"].update(Status="exited", Error="no \x1b[2J such \u202e file")
+    assert describe(told).isprintable() and "\\x1b[2J" in describe(told)
+    told["State"]["Health"] = {"Status": "unhealthy", "Log": [{"Output": "\x1b]0;root\x07 late", "ExitCode": 1}]}
+    assert health_said(told).isprintable() and health_said(told).endswith("late")
