@@ -8,9 +8,10 @@ Of AnsibleModule only ``fail_json``, ``exit_json``, ``warn`` and ``no_log_values
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from ._core.errors import SelfhealError
+from ._core.errors import ContractError, Problem, SelfhealError
 
 
 class Report(NamedTuple):
@@ -52,6 +53,18 @@ def given(options: Any) -> Any:
     return options
 
 
+def absolute(options: Mapping[str, Any], *names: str) -> None:
+    """Refuse paths that mean something else in every directory: a relative one would be made wherever the task happens to run.
+
+    Raises ContractError naming all of them."""
+    told = [(name, options[name]) for name in names if options[name] is not None and not os.path.isabs(options[name])]
+    words = [
+        (name, "expected an absolute path, found %r" % value if value else "is empty; leave it out for its default") for name, value in told
+    ]
+    if words:
+        raise ContractError("options", [Problem(name, message) for name, message in words])
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """Names for a message: the first few, and how many more."""
     shown: List[str] = list(names[:most])
@@ -60,4 +73,4 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(shown)
 
 
-__all__ = ["Report", "counts", "given", "listed", "run"]
+__all__ = ["Report", "absolute", "counts", "given", "listed", "run"]

@@ -368,11 +368,12 @@ def _alone(work: Callable[[int, int], None], orders: int, answers: int) -> None:
 
 
 def last_line(what: str, data: Mapping[str, object]) -> str:
-    """`what`, and the last line the program wrote: on stderr, or else on stdout."""
+    """`what`, and the last line the program wrote: on stderr, or else on stdout; safe on any terminal."""
     for stream in ("stderr", "stdout"):
         lines = [line.strip() for line in str(data[stream]).splitlines() if line.strip()]
         if lines:
-            return ("%s: %s" % (what, lines[-1]))[:500]
+            shown = "".join(c if c.isprintable() else " " if c == "\t" else repr(c)[1:-1] for c in lines[-1][:500])
+            return ("%s: %s" % (what, shown))[:500]
     return what
 
 

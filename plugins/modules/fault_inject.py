@@ -189,7 +189,7 @@ from ..module_utils._core.model import Service, WatchdogConfig
 from ..module_utils._engine.fault import REVERTS, SIGNALS, Injector, Refused, Victim, check
 from ..module_utils._engine.resources import actuator_for
 from ..module_utils._engine.witness import ask_once, keep, look, questions
-from ..module_utils._module import Report, run
+from ..module_utils._module import Report, absolute, run
 from ..module_utils._probes.engine import LocalHost
 from ..module_utils._records.files import boot_id, cause, read_file
 from ..module_utils._records.holds import Holds
@@ -220,6 +220,7 @@ def read(path: str) -> Any:
 
 
 def place(options: Dict[str, Any]) -> Place:
+    absolute(options, "etc", "state_dir", "run_dir")
     config = parse_watchdog(read(os.path.join(options["etc"], "watchdog.json")), os.path.join(options["etc"], "watchdog.json"))
     given = {key: options[key] for key in ("state_dir", "run_dir") if options[key] is not None}
     return Place(options["etc"], replace(config, **given))

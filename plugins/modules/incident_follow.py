@@ -230,7 +230,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._core.contract import load_json, parse_watchdog
 from ..module_utils._core.errors import RecordError
 from ..module_utils._core.model import WatchdogConfig
-from ..module_utils._module import Report, run
+from ..module_utils._module import Report, absolute, run
 from ..module_utils._records.faults import Faults
 from ..module_utils._records.files import cause, read_file
 from ..module_utils._records.read import Cursor
@@ -241,6 +241,7 @@ PAUSE = 0.02
 
 def configuration(options: Dict[str, Any]) -> WatchdogConfig:
     """Raises RecordError, ContractError."""
+    absolute(options, "etc", "state_dir", "run_dir")
     path = os.path.join(options["etc"], "watchdog.json")
     try:
         config = parse_watchdog(load_json(read_file(path, 1 << 20), path), path)

@@ -136,7 +136,7 @@ from ..module_utils._core.pages import names_of
 from ..module_utils._engine.local import LocalRecords
 from ..module_utils._engine.paged import PagedRecords
 from ..module_utils._engine.pager import Pager
-from ..module_utils._module import Report, listed, run
+from ..module_utils._module import Report, absolute, listed, run
 from ..module_utils._probes.engine import LocalHost
 from ..module_utils._records.buffer import Recorder
 from ..module_utils._records.pages import Page, Pages
@@ -211,6 +211,7 @@ def resolve(options: Dict[str, Any], desk: _Desk, check: bool) -> Tuple[bool, st
 
 def send(module: Any) -> Report:
     options = module.params
+    absolute(options, "state_dir")
     if not 0 < options["wait"] <= 600:
         raise ContractError("options", [Problem("wait", "expected seconds above 0 and up to 600, found %g" % options["wait"])])
     notify = targets(options["notify"])

@@ -330,7 +330,7 @@ from ..module_utils._engine.etc import Etc, chosen, load_services, read_json
 from ..module_utils._engine.local import Site
 from ..module_utils._engine.once import OUTCOMES, Ending, Once, Tape
 from ..module_utils._engine.person import owner
-from ..module_utils._module import Report, counts, listed, run
+from ..module_utils._module import Report, absolute, counts, listed, run
 from ..module_utils._probes.engine import LocalHost
 from ..module_utils._probes.http_request import HARMLESS, SHORTEST_SECRET
 from ..module_utils._records.files import make_directory
@@ -457,6 +457,7 @@ def states(endings: List[Ending], after: bool) -> str:
 def heal(module: Any) -> Report:
     options = module.params
     module.no_log_values.update(secrets(options["services"]))
+    absolute(options, "etc", "state_dir", "run_dir")
     etc = Etc(options["etc"])
     services = asked(options, etc)
     config = configuration(options, etc)

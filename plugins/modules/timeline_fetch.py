@@ -114,7 +114,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import RecordError
-from ..module_utils._module import Report, run
+from ..module_utils._module import Report, absolute, run
 from ..module_utils._records.extract import extract
 from ..module_utils._records.segments import ZEROS, Head
 from ..module_utils._records.verify import parse_anchor, verify
@@ -122,6 +122,7 @@ from ..module_utils._records.verify import parse_anchor, verify
 
 def look(module: Any) -> Report:
     """One look at the host; the controller puts the looks together."""
+    absolute(module.params, "path")
     path = module.params["path"]
     after = Head(0, ZEROS) if module.params["after"] is None else parse_anchor(module.params["after"])
     if not os.path.isdir(path) and not after.seq:

@@ -300,7 +300,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import RecordError
 from ..module_utils._core.times import parse_since
-from ..module_utils._module import Report, run
+from ..module_utils._module import Report, absolute, run
 from ..module_utils._records.events import TYPES
 from ..module_utils._records.read import read, scan
 from ..module_utils._records.segments import head
@@ -310,6 +310,7 @@ from ..module_utils._records.verify import verify
 
 def look(module: Any) -> Report:
     options = module.params
+    absolute(options, "path")
     path, service, since, limit = options["path"], options["service"], None, options["limit"]
     if options["since"] is not None:
         try:

@@ -238,7 +238,7 @@ from typing import Any, Iterator, List, Tuple
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.redact import secret_key
-from ..module_utils._module import Report, run
+from ..module_utils._module import Report, absolute, run
 from ..module_utils._records.events import OWN_TYPES, SOURCES, TYPES
 from ..module_utils._records.files import cause, check_directory, read_file
 from ..module_utils._records.segments import head
@@ -274,6 +274,7 @@ def secrets(value: Any, hidden: bool = False) -> Iterator[str]:
 
 def record(module: Any) -> Report:
     options = module.params
+    absolute(options, "path")
     module.no_log_values.update(secrets(options["data"]))
     host, warnings = (options["host"], []) if options["host"] is not None else host_name()
     timeline = Timeline(options["path"], host)

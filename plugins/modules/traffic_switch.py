@@ -223,7 +223,7 @@ from ..module_utils._core.schema import Problems
 from ..module_utils._engine.etc import Etc, chosen, load_services, read_json
 from ..module_utils._engine.person import owner
 from ..module_utils._engine.switch import STATES, Switch, Switched, Wish
-from ..module_utils._module import Report, counts, given, run
+from ..module_utils._module import Report, absolute, counts, given, run
 from ..module_utils._probes.engine import LocalHost
 from ..module_utils._records.buffer import Recorder
 from ..module_utils._records.holds import Holds
@@ -362,6 +362,7 @@ class Desk:
 
 def switch(module: Any) -> Report:
     options = module.params
+    absolute(options, "etc", "state_dir", "run_dir")
     checked(options)
     etc = Etc(options["etc"])
     found = target(options, etc)
