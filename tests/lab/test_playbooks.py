@@ -57,6 +57,7 @@ def test_a_first_fleet(fleet: Callable[..., Fleet]) -> None:
     """The README's way: what would change, install, again without a change, look; it only watches until it is told to act."""
     made = serving(fleet, *BOTH, selfheal_mode_ceiling="observe")
     hosts = list(made.hosts.values())
+    assert "no watchdog here: there is no /usr/local/bin/selfheal" in made.play("probe").text
     dry = made.ok("install", "--check", "--diff")
     assert all(counts["changed"] > 0 for counts in dry.recap.values())
     assert not any(host.sh("ls -d /etc/selfheal /usr/local/lib/selfheal 2>/dev/null || true") for host in hosts), "check mode wrote"
