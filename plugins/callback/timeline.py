@@ -31,7 +31,8 @@ options:
       - section: callback_selfheal_timeline
         key: path
   run:
-    description: What started the run, such as a timer's name. It is recorded with each event.
+    description: What started the run, such as a timer's name. It is recorded with each event, as is the C(invocation) of systemd by which
+      the journal has it, if there is one.
     type: str
     default: ""
     env:
@@ -133,6 +134,9 @@ class CallbackModule(CallbackBase):
             data: dict[str, Any] = {"playbook": self._playbook, "outcome": outcome(counts), "took_ms": took, **counts}
             if self.get_option("run"):
                 data["run"] = str(self.get_option("run"))
+                # By this the timer's unit knows that what it would record of the run is on record.
+                if os.environ.get("INVOCATION_ID"):
+                    data["invocation"] = os.environ["INVOCATION_ID"]
             if self._check:
                 data["check"] = True
             if self._failed.get(host):

@@ -74,6 +74,16 @@ def test_one_event_for_each_host(tmp_path: pathlib.Path) -> None:
     assert "hunter2" not in json.dumps(events)
 
 
+@pytest.mark.parametrize("run, told", [("reconcile", "0f" * 16), ("", None)])
+def test_a_timers_run_is_known_by_its_invocation(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, run: str, told: str | None
+) -> None:
+    """The unit that began it finds its record; that of a shell in which somebody runs a playbook says nothing."""
+    monkeypatch.setenv("INVOCATION_ID", "0f" * 16)
+    [event], _warnings = ended(tmp_path / "timeline", {"web1": ["ok"]}, run=run)
+    assert event["data"].get("invocation") == told
+
+
 def test_many_hosts_are_one_chain(tmp_path: pathlib.Path) -> None:
     """More events than are written at once."""
     events, warnings = ended(tmp_path / "timeline", {"host%04d" % number: ["ok"] for number in range(450)})
