@@ -17,20 +17,29 @@ from ansible_collections.faultline.selfheal.plugins.module_utils._records.statis
 def _counted(name: str, events: Any, service: str | None, until: str | None = None) -> ServiceStatistics:
     if isinstance(events, (str, Mapping)) or not isinstance(events, Iterable):
         raise AnsibleFilterError("%s: expected a list of events, as timeline_info returns them; found %s" % (name, type(events).__name__))
+    try:
+        end = None if until is None else parse_time(until)
+    except ValueError as error:
+        raise AnsibleFilterError("%s: until: %s" % (name, error)) from error
     found = Statistics()
     for place, event in enumerate(events):
         if not isinstance(event, Mapping):
             raise AnsibleFilterError("%s: events[%d]: expected an event; found %s" % (name, place, type(event).__name__))
-        found.add(event)
-    try:
-        found.close(None if until is None else parse_time(until))
-    except ValueError as error:
-        raise AnsibleFilterError("%s: until: %s" % (name, error)) from error
+        if end is None or _before(event, end):
+            found.add(event)
+    found.close(end)
     merged = ServiceStatistics()
     for each in sorted(found.services):
         if service is None or each == service:
             merged.merge(found.services[each])
     return merged
+
+
+def _before(event: Mapping[str, Any], end: float) -> bool:
+    try:
+        return parse_time(str(event.get("timestamp"))) <= end
+    except ValueError:
+        return False  # it has no time, and counts nowhere
 
 
 def recovery_stats(events: Any, service: str | None = None) -> dict[str, Any]:

@@ -30,6 +30,39 @@ def test_availability(arguments: tuple[str, ...], share: float | None) -> None:
     assert FILTERS["availability"](EVENTS, *arguments) == share
 
 
+OPEN = [EVENTS[0], {**EVENTS[1], "timestamp": "2026-11-21T21:00:30.000Z"}]
+MINUTE, HALF = "2026-11-21T21:01:00.000Z", "2026-11-21T21:00:15.000Z"
+
+
+@pytest.mark.parametrize(
+    "events, until, share",
+    [
+        ([], None, None),
+        ([], MINUTE, None),
+        (OPEN[:1], None, None),
+        (OPEN, None, 1.0),
+        (OPEN, MINUTE, 0.5),
+        (OPEN, "2026-11-21T23:01:00+02:00", 0.5),
+        (EVENTS, MINUTE, 0.833333),
+        (EVENTS, "2026-11-21T20:00:00.000Z", None),
+        ([EVENTS[1], EVENTS[0], EVENTS[2]], None, 0.857143),
+        ([*OPEN, {"type": "recover", "service": "web", "incident": "i", "timestamp": "soon"}], MINUTE, 0.5),
+    ],
+    ids=["nothing", "nothing until", "one event", "open at the end", "open still", "another zone", "down in it", "before it", "backwards",
+         "no time"],
+)  # fmt: skip
+def test_availability_at_the_edges(events: list[dict[str, Any]], until: str | None, share: float | None) -> None:
+    """What was never recovered is down to the end; what comes after the end does not count; nothing is no share at all."""
+    assert FILTERS["availability"](events, "web", until) == share
+
+
+@pytest.mark.parametrize("until", ["", "soon", "2026-11-21T21:00:00", 7, "9999-12-31T23:59:59-23:59"])
+def test_an_end_that_is_none_is_named(until: Any) -> None:
+    """Also where there is nothing to be counted."""
+    with pytest.raises(AnsibleFilterError, match="availability: until: .*no point in time"):
+        FILTERS["availability"]([], None, until)
+
+
 def test_recovery_stats() -> None:
     """The numbers of one service are those of timeline_info."""
     found = FILTERS["recovery_stats"](EVENTS, "web")
