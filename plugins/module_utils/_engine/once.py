@@ -342,6 +342,8 @@ class Once:
 def _detail(healer: Healer, outcome: str, done: Sequence[str]) -> str:
     from .explain import sentence
 
+    if outcome == "planned":
+        return "%s is %s: in a real run %s follows" % (healer.name, str(healer.state).replace("_", " "), done[0])
     if outcome == "recovered" and not done:
         return "%s is %s: another healer, or it itself, has seen to it" % (healer.name, healer.state)
     if healer.presence.state is Standing.UNKNOWN:

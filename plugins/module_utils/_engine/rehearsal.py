@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from .._actuators.base import Actuator, Around, Work
+from .._actuators.base import Actuator, Around, Timed, Work
 from .._core.model import Dependency, Service, WatchdogConfig
 from .._host import Host, Outcome
+from .._proc import Pause
 from .._records.state import StateStore, same_boot
 from .local import LocalDesk, Site
 from .ports import Records, Stored
@@ -58,7 +60,7 @@ class RehearsedDesk(LocalDesk):
 
 
 class RehearsedActuator(Around):
-    """Looks, and only says that it has acted."""
+    """Looks, and never ends an action: what would follow from it nobody can know, so that the first one is the rehearsal's end."""
 
     def start(self) -> Work[Outcome]:
         return _nothing()
@@ -77,8 +79,8 @@ class RehearsedActuator(Around):
 
 
 def _nothing() -> Work[Outcome]:
-    yield from ()
-    return Outcome("ok", None, "only rehearsed")
+    outcome = yield Timed(Pause(), math.inf)
+    return outcome
 
 
 class RehearsalSite(Site):
