@@ -88,7 +88,7 @@ class Maker:
         It loses the name before it stops: one that bears the name and does not run was stopped by somebody else (`mend`).
         """
         if self._old is None:
-            return Outcome("ok")
+            return Outcome("bad", Reason.NO_SUCH_CONTAINER, "it was dead, and is removed")
         old = str(self._old["Id"])
         yield from self._rename(self._new, self.name + NEW)
         back = yield from self._rename(old, self.name)

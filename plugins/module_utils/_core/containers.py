@@ -57,7 +57,8 @@ class Found:
 
     pause: seconds for which its restart policy has been waiting, or the engine has been removing it. policy: (name, retries). acted:
     actions of ours within the budget's period. kept: it was left for inspection in this life. wanted_image: the id behind the
-    wanted reference, None where nothing is wanted. unhealthy: a probe that the task gives has failed.
+    wanted reference, None where nothing is wanted. unhealthy: a probe that the task gives has failed. undone: so often within the budget's
+    period it was made anew as it is wanted now, was not well, and was put back.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Found:
     acted: int = 0
     kept: bool = False
     unhealthy: str = ""
+    undone: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -131,8 +133,12 @@ def _started(want: Want, found: Found, rules: Rules) -> Plan:
         return Plan("none", Reason.IMAGE_MISSING, "image %s is not on this engine; pull or load it first" % want.image, True)
     if stands.action in ("none", "start", "restart") and not stands.blocked and found.status not in ("stopping", "removing"):
         drift = drifted(want, found)
-        if drift and rules.recreate == "drifted":
+        futile = found.undone >= rules.budget and Reason.BUDGET_SPENT not in rules.override
+        if drift and rules.recreate == "drifted" and not futile:
             return Plan("recreate", Reason.DRIFTED, "; ".join(drift))
+        if drift and rules.recreate == "drifted" and stands is FINE:
+            why = "%s; made so %d times within %g s it was not well and was put back"
+            return Plan("none", Reason.UNPROVEN, why % ("; ".join(drift), found.undone, BUDGET_PERIOD), True)
     if stands is FINE and want.restart_policy is not None and found.policy != (want.restart_policy, want.retries):
         expected = _policy(want.restart_policy, want.retries)
         return Plan("update", Reason.DRIFTED, "restart policy %s, expected %s" % (_policy(*found.policy), expected))

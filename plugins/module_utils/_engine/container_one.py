@@ -24,7 +24,7 @@ from .._proc import Pause
 from .container_deeds import DEEDS, Deeds
 from .container_notes import Notes
 from .container_result import Result, failed_at
-from .container_survey import Listed, Survey
+from .container_survey import Listed, Survey, wish_of
 
 POLL = 0.5
 RESTS = (1.0, 30.0)
@@ -33,7 +33,7 @@ STARTS_WITHIN = 10.0
 """So long after an action the probe of the task may be silent: what starts does not answer yet."""
 COUNTED = ("start", "restart", "unpause", "recreate")
 EVENTS = {"unpause": "start", "keep": "blocked", "stop": "note", "update": "note", "remove": "container_remove"}
-FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED, Reason.IMAGE_MISSING)
+FAILING = (Reason.NO_SUCH_CONTAINER, Reason.BUDGET_SPENT, Reason.UNSUPPORTED, Reason.IMAGE_MISSING, Reason.UNPROVEN)
 """Nothing is done for these reasons, and a person has to."""
 UNTOUCHED = (Reason.NAME_CONFLICT, Reason.IMAGE_MISSING, Reason.UNSUPPORTED)
 """An action that failed for these has changed nothing."""
@@ -104,6 +104,7 @@ class One:
         self._stopped_by_us = False
         self._acted_at = -math.inf
         self._within: List[str] = []
+        self._wish = ""
 
     def work(self, there: Mapping[str, Listed]) -> Work[None]:
         """there: every container of the engine, by name."""
@@ -175,6 +176,8 @@ class One:
             if outcome.reason in UNTOUCHED:
                 self.result.actions.pop()
                 self.result.action = "none"
+            elif outcome.status == "bad" and plan.action == "recreate":
+                self._in_vain()
             self.result.end("failed", outcome.reason, outcome.detail)
             return False
         if plan.action == "keep":
@@ -257,6 +260,9 @@ class One:
             self._record(EVENTS.get(plan.action, plan.action), plan, **extra)
             if counted and plan.reason is not Reason.DRIFTED:
                 self._notes.acted(name)
+            if plan.action == "recreate":
+                wanted = None if self.want.image is None else (yield from self._survey.image(self.want.image))
+                self._wish = wish_of(self.want, wanted)
             if plan.action == "keep":  # before it is stopped: who finds it so knows by whom
                 self._notes.keep(name, states.life(looked.told))
             result.actions.append(plan.action)
@@ -310,6 +316,7 @@ class One:
             looked = yield from self._look()
             if isinstance(looked, Look) and looked.plan.reason is Reason.ADMIN_STOPPED and (yield from self._left(looked)):
                 return False
+            self._in_vain()
             back = yield from self._deeds.undo()
             word = "is back" if back.status == "ok" else "could not be put back: %s" % back.detail
             self.result.end("failed", Reason.UNPROVEN, "%s; the old one %s" % (unproven, word))
@@ -318,6 +325,11 @@ class One:
             return True
         self.result.end("failed", Reason.UNPROVEN, unproven)
         return False
+
+    def _in_vain(self) -> None:
+        """What this run has made as wanted does not do: too many such tries within an hour, and none is made any more."""
+        if self._wish:
+            self._notes.undone(self.want.name, self._wish)
 
     def _left(self, looked: Look) -> Work[bool]:
         """Has somebody stopped it beyond doubt? Then nothing is undone under their hands; the next run goes on when it runs again."""

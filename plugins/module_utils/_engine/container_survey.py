@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from .._actuators import container_state as states
@@ -120,7 +121,17 @@ class Survey:
             return None if told.reason is Reason.NO_SUCH_CONTAINER else told
         story = yield from actuator.heard(told)
         wanted = (yield from self.image(want.image)) if want.image is not None else None
-        return found_of(told, states.by_hand(told, story), wanted, note, unhealthy), told
+        found = found_of(told, states.by_hand(told, story), wanted, note, unhealthy)
+        undone = len(note.undone) if note.undone and note.wish == wish_of(want, wanted) else 0
+        return replace(found, undone=undone), told
+
+
+def wish_of(want: Want, image: Optional[str]) -> str:
+    """Tells one thing that a container is to be made of from another. Short, as its environment may be secret. image: the id wanted."""
+    import hashlib
+
+    text = json.dumps([image, sorted(want.labels.items()), sorted(want.env.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], note: Note, unhealthy: str = "") -> Found:
@@ -152,4 +163,4 @@ def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], n
     )
 
 
-__all__ = ["Listed", "Survey", "found_of", "labelled", "listing", "selected"]
+__all__ = ["Listed", "Survey", "found_of", "labelled", "listing", "selected", "wish_of"]

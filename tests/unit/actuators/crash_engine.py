@@ -193,6 +193,8 @@ class Dock:
             raise Refused(500, "cannot start a container that is %s" % state["Status"])
         if state["Status"] == "running":
             return None
+        if told["Config"]["Image"] == "unstartable":
+            raise Refused(400, "exec: no such file or directory")
         state.update(Status="running", StartedAt=stamp(self.now), ExitCode=0)
         self._event(told, "start")
         image, life = told["Config"]["Image"], state["StartedAt"]

@@ -14,12 +14,12 @@ from crash_engine import EPOCH, VOLUME, Dock, Healer, Killed
 
 from selfheal._actuators.container_engine import ContainerEngine
 from selfheal._actuators.container_state import Clock
-from selfheal._core.containers import Rules, Want
+from selfheal._core.containers import BUDGET_PERIOD, Rules, Want
 from selfheal._core.reasons import Reason
 from selfheal._engine.container_notes import Note, Notes
 from selfheal._engine.container_one import Result, Surroundings, Terms
 from selfheal._engine.container_run import Run
-from selfheal._engine.container_survey import Survey
+from selfheal._engine.container_survey import Survey, wish_of
 
 DRIFT = {"colour": "blue"}
 LATER = (0.1, 90.0)
@@ -35,7 +35,7 @@ class Memory(Notes):
 
     def read(self, name: str) -> Note:
         note: Note = self._kept.get(name, Note([]))
-        return note
+        return note._replace(undone=[at for at in note.undone if self._host.wall() - at < BUDGET_PERIOD])
 
     def _write(self, name: str, note: Note) -> None:
         self._host.effect("note of %s" % name, lambda: self._kept.update({name: note}))
@@ -105,6 +105,7 @@ SCENES = {
     "ended": Scene("exited", Want("web"), code=3),
     "paused": Scene("paused", Want("web", desired="always")),
     "policy": Scene("running", Want("web", restart_policy="always")),
+    "a dead one, new one ill": Scene("dead", Want("web", image="ill"), code=3, heals=False),
     "a loop": Scene("restarting", Want("web"), code=3, heals=False, acted=5),
     "stopped": Scene("running", Want("web", "stopped")),
     "absent": Scene("running", Want("web", "absent")),
@@ -159,7 +160,8 @@ class World:
         if scene.acted and want.state == "started":
             assert ("failed", "budget_spent", []) == (result.outcome, result.reason, effects), (result, effects, where)
         elif scene.heals or want is not scene.want:
-            assert ("unchanged", []) == (result.outcome, effects), (result, effects, where)
+            hopeless = scene.status == "dead" and not scene.heals  # there is nothing to go back to
+            assert effects == [] and result.outcome in ("unchanged", "failed" if hopeless else "unchanged"), (result, effects, where)
 
 
 def undisturbed(monkeypatch: pytest.MonkeyPatch, flavour: str, scene: Scene) -> int:
@@ -312,3 +314,36 @@ def test_check_mode_after_a_run_was_killed(monkeypatch: pytest.MonkeyPatch, wish
     world.dock._rename(world.dock.find("web"), {"name": "web.selfheal-new"}, None)
     result, effects = world.heal(SCENES["new one slow"].next_wishes[wish], dry=True)
     assert result is not None and ("planned", "interrupted", action, []) == (result.outcome, result.reason, result.action, effects)
+
+
+@pytest.mark.parametrize("image", ["ill", "crash", "unstartable"])
+def test_made_anew_in_vain(monkeypatch: pytest.MonkeyPatch, image: str) -> None:
+    """C05: a wish that does not do costs an outage with each try, so there are as many within an hour as the budget allows; the old one is
+    still healed meanwhile, and another wish is tried at once."""
+    world = World(monkeypatch, "docker", SCENES["new one ill"])
+    results = [world.heal(Want("web", image=image)) for _run in range(7)]
+    made = [any(each.endswith("/create") for each in effects) for _result, effects in results]
+    assert [True] * 5 + [False] * 2 == made
+    last = results[-1][0]
+    assert last is not None and ("failed", "unproven", []) == (last.outcome, last.reason, last.actions), last
+    assert "made so 5 times within 3600 s it was not well" in last.detail
+    assert "running" == world.dock.find("web")["State"]["Status"] and "well" == world.dock.find("web")["Config"]["Image"]
+    world.dock.find("web")["State"].update(Status="exited", ExitCode=3)
+    started, effects = world.heal(Want("web", image=image))
+    assert started is not None and ["start"] == started.actions and "running" == world.dock.find("web")["State"]["Status"], (
+        started,
+        effects,
+    )
+    other, _effects = world.heal(Want("web", image="slow"))
+    assert other is not None and "changed" == other.outcome, other
+    world.dock.advance(world.dock.now + 3600.0)
+    assert "slow" == world.dock.find("web")["Config"]["Image"]
+
+
+def test_made_anew_in_vain_is_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a person may lift it at once."""
+    world = World(monkeypatch, "docker", SCENES["new one ill"])
+    world.kept["web"] = Note([], None, [EPOCH - 3590.0] * 5, wish_of(Want("web", image="ill"), "sha256:ill"))
+    assert not [each for each in world.heal(Want("web", image="ill"))[1] if each.endswith("/create")]
+    world.dock.advance(11.0)
+    assert [each for each in world.heal(Want("web", image="ill"))[1] if each.endswith("/create")]
