@@ -80,6 +80,8 @@ def break_all(root: pathlib.Path) -> None:
     for project in root.iterdir():
         (project / "current").unlink()
         (project / "current").symlink_to("deployments/gone")
+    # What the bench itself has left unwritten would be written by the repair's own syncs.
+    os.sync()
 
 
 def measured(folder: str, run_dir: str, root: pathlib.Path, environment: Dict[str, str], repair: bool) -> Took:

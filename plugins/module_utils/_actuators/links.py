@@ -14,7 +14,7 @@ import errno
 import itertools
 import os
 import stat
-from typing import Dict, Iterator, NamedTuple, Optional
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
 
 from .._core.errors import SelfhealError
 from .._records.files import cause, process_start_time
@@ -58,6 +58,11 @@ def open_directory(path: str, dir_fd: Optional[int] = None, where: Optional[str]
 
     `path` may be relative to `dir_fd`; `where` names it in messages then. Raises LinkRefused; FileNotFoundError when there is none.
     """
+    return open_checked(path, dir_fd, where)[0]
+
+
+def open_checked(path: str, dir_fd: Optional[int] = None, where: Optional[str] = None) -> Tuple[int, os.stat_result]:
+    """The same, and what was found when it was checked."""
     shown = where or path
     try:
         descriptor = os.open(path, _DIRECTORY, dir_fd=dir_fd)
@@ -68,10 +73,11 @@ def open_directory(path: str, dir_fd: Optional[int] = None, where: Optional[str]
             kind = "a symbolic link" if stat.S_ISLNK(os.lstat(path, dir_fd=dir_fd).st_mode) else "no directory"
             raise LinkRefused("%s is %s; expected a directory. Nothing behind it was touched." % (shown, kind)) from error
         raise LinkRefused("Opening the directory %s: %s" % (shown, cause(error))) from error
-    if os.fstat(descriptor).st_mode & stat.S_IWOTH:
+    found = os.fstat(descriptor)
+    if found.st_mode & stat.S_IWOTH:
         os.close(descriptor)
         raise Unsafe("Anyone may write to the directory %s, and so exchange what is linked there. chmod o-w it." % shown)
-    return descriptor
+    return descriptor, found
 
 
 @contextlib.contextmanager
@@ -217,6 +223,7 @@ __all__ = [
     "Standing",
     "Unsafe",
     "check_name",
+    "open_checked",
     "open_directory",
     "opened",
     "read",

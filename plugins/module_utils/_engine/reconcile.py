@@ -8,24 +8,26 @@ Everything durable is done once for many: one append of events, one sync of the 
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .._actuators.libc import FEW, has_syncfs, sync_many
-from .._actuators.links import LinkRefused, open_directory, replace_at, swap_at
+from .._actuators.links import LinkRefused, open_checked, replace_at, swap_at
 from .._core.errors import RecordError
 from .._core.model import Service
 from .._core.reasons import Reason
 from .._core.times import compact
 from .._records.files import cause
 from .._records.holds import ALL, Hold, Holds
+from .._records.lease import LeaseInfo
 from .._records.lease_batch import Batch, ManyLeases
 from .._records.timeline import Timeline
-from .survey import Link, Look, Policy, Surveyor
+from .survey import Link, Look, Policy, Surveyor, said
 
-AT_ONCE = 1000
+AT_ONCE = 2500
 LEASE_SECONDS = 300.0
 _STATUS = {"verify": "verified", "repair": "fixed", "replace": "fixed", "skip": "skipped", "fail": "error"}
 _OUTCOME = {"verified": "unchanged", "fixed": "changed", "skipped": "unchanged", "error": "failed", "blocked": "blocked"}
@@ -95,11 +97,15 @@ class Reconciler:
         self.unrecorded = False
         self.warnings: List[str] = []
         self._around = surroundings
+        self._root = os.path.realpath(policy.root)
         self._services: Dict[str, List[str]] = {}
+        self._healed_as: Dict[str, Set[str]] = {}
         for service in surroundings.services or ():
             if service.release is not None:
-                place = os.path.normpath(os.path.join(service.release.root, service.release.project))
+                root, project = service.release.root, service.release.project
+                place = os.path.join(os.path.realpath(root), project)
                 self._services.setdefault(place, []).append(service.name)
+                self._healed_as.setdefault(place, set()).add(os.path.join(root, project))
 
     def run(self) -> List[Result]:
         """Look at every project and put right what is wrong. Raises LinkRefused when root or webroot cannot be worked in."""
@@ -134,20 +140,21 @@ class Reconciler:
             return
         if not free:
             return
-        names = {place: self._lease(results[place].look.project) for place in free}
+        names = {place: self._leases(results[place].look.project) for place in free}
+        wanted = itertools.chain.from_iterable(names.values())
         try:
-            batch = self._around.leases.take_each(names.values(), self._around.holder, "symlink_reconcile", LEASE_SECONDS)
+            batch = self._around.leases.take_each(wanted, self._around.holder, "symlink_reconcile", LEASE_SECONDS)
         except RecordError as error:
             for place in free:
                 results[place] = Result(results[place].look, "error", Reason.RECORDS_UNWRITABLE, "no lease could be taken: %s" % error)
             return
+        refused = {place: batch.refused[name] for place in free for name in names[place] if name in batch.refused}
         try:
-            self._under_lease(survey, results, [place for place in free if names[place] not in batch.refused], batch)
+            self._under_lease(survey, results, [place for place in free if place not in refused], batch)
         finally:
             self._give_back(batch)
-        for place in free:
-            if names[place] in batch.refused:
-                results[place] = _blocked(results[place], Reason.LEASE_HELD, batch.refused[names[place]])
+        for place, why in refused.items():
+            results[place] = _blocked(results[place], Reason.LEASE_HELD, why)
 
     def _give_back(self, batch: Batch) -> None:
         try:
@@ -158,8 +165,9 @@ class Reconciler:
     def _foresee(self, results: List[Result], free: Sequence[int]) -> None:
         """Check mode: whose lease somebody has would be left alone."""
         for place in free:
-            found = self._around.leases.holder(self._lease(results[place].look.project))
-            if found is not None and (found.person or found.owner is None or found.owner.alive() is not False):
+            holders = map(self._around.leases.holder, self._leases(results[place].look.project))
+            found = next((each for each in holders if each is not None and _is_held(each)), None)
+            if found is not None:
                 results[place] = _blocked(results[place], Reason.LEASE_HELD, "%s" % found)
             else:
                 results[place].done = [link for link in results[place].look.links if link.acts]
@@ -217,12 +225,19 @@ class Reconciler:
             return None
         if self._around.services is None:
             return next(iter(held.values()))
-        place = os.path.normpath(os.path.join(self.policy.root, project))
-        names = [ALL, *self._services.get(place, ()), project]
+        names = [ALL, *self._services.get(self._place(project), ()), project]
         return next((held[name] for name in names if name in held), None)
 
-    def _lease(self, project: str) -> str:
-        return "project:%s" % os.path.join(self.policy.root, project)
+    def _place(self, project: str) -> str:
+        return os.path.join(self._root, project)
+
+    def _leases(self, project: str) -> Tuple[str, ...]:
+        """A project's lease by every name that others take: where it lies, and as it is called where its root is reached through a link."""
+        place, called = self._place(project), os.path.join(self.policy.root, project)
+        healed = self._healed_as.get(place)
+        if healed is None:
+            return ("project:" + place,) if called == place else ("project:" + place, "project:" + called)
+        return tuple("project:" + name for name in sorted({place, called, *healed}))
 
     # -- what is told
 
@@ -256,7 +271,7 @@ class Reconciler:
             self.warnings.append("The repairs are not in the timeline: %s" % error)
 
     def _service(self, result: Result) -> Optional[str]:
-        names = self._services.get(os.path.normpath(os.path.join(self.policy.root, result.look.project)), ())
+        names = self._services.get(self._place(result.look.project), ())
         return names[0] if len(names) == 1 else None
 
 
@@ -282,13 +297,13 @@ class _Directories:
             self._webroot = True
             return self._survey.webroot_descriptor
         if look.project != self._project:
-            self._last = self._keep(open_directory(look.project, self._survey.descriptor, link.directory))
+            self._last = self._keep(*open_checked(look.project, self._survey.descriptor, link.directory))
             self._project = look.project
         return self._last
 
-    def _keep(self, descriptor: int) -> int:
+    def _keep(self, descriptor: int, found: os.stat_result) -> int:
         """Of few all stay open; of many only the last of each file system, as all of that is made durable at once."""
-        key = len(self._open) if len(self._open) < FEW else -1 - os.fstat(descriptor).st_dev
+        key = len(self._open) if len(self._open) < FEW else -1 - found.st_dev
         if key in self._open:
             if not has_syncfs():
                 os.fsync(self._open[key])
@@ -306,20 +321,24 @@ class _Directories:
         return ""
 
 
+def _is_held(lease: LeaseInfo) -> bool:
+    return lease.person or lease.owner is None or lease.owner.alive() is not False
+
+
 def _judged(look: Look) -> Result:
     """The result as far as looking tells; `fixed` still is to be done."""
     if look.current is None:
         return Result(look, _STATUS[look.do], look.reason, look.trouble or _words(look))
     first = next((link for link in look.links if link.acts), None) or _failing(look) or _worth_saying(look) or look.current
     status = "blocked" if first.verdict.reason is Reason.INTERRUPTED else _STATUS[first.verdict.do]
-    return Result(look, status, first.verdict.reason, _said(first))
+    return Result(look, status, first.verdict.reason, said(first))
 
 
 def _conclude(result: Result) -> None:
     """What could be put right was; a link that cannot be makes the project an error all the same."""
     failing = _failing(result.look)
     if failing is not None and result.status == "fixed":
-        result.status, result.reason, result.detail = "error", failing.verdict.reason, _said(failing)
+        result.status, result.reason, result.detail = "error", failing.verdict.reason, said(failing)
 
 
 def _failing(look: Look) -> Optional[Link]:
@@ -336,29 +355,6 @@ def _blocked(result: Result, reason: Reason, why: str) -> Result:
 
 def _words(look: Look) -> str:
     return "it is a symbolic link itself" if look.reason is Reason.PROJECT_IS_LINK else ""
-
-
-def _said(link: Link) -> str:
-    """One sentence about a link. Nothing is said of what is as it should be."""
-    reason, stands = link.verdict.reason, link.found
-    if reason is None:
-        return ""
-    name = link.name
-    words = {
-        Reason.LINK_MISSING: "there is no %s" % name,
-        Reason.LINK_BROKEN: "%s leads to %s, which is not there" % (name, stands.target),
-        Reason.LINK_WRONG: "%s leads to %s" % (name, stands.target),
-        Reason.LINK_ABSOLUTE: "%s is an absolute link; a relative one is right wherever the tree is seen" % name,
-        Reason.LINK_INDIRECT: "%s leads there by another way: %s" % (name, stands.target),
-        Reason.LINK_OUTSIDE: "%s leads to %s, which is no release" % (name, stands.target),
-        Reason.OBSTRUCTED: "a %s stands at %s; move it away, or say on_obstruction: backup" % (stands.kind, link.path),
-        Reason.NOT_NEWEST: "%s leads to %s; the newest release is %s" % (name, stands.target, link.target),
-        Reason.NO_RELEASE: "it has no release",
-        Reason.NO_GOOD_RELEASE: "none of its releases is good and there",
-        Reason.NO_PUBLIC_DIRECTORY: "its release has no directory for the webroot",
-        Reason.INTERRUPTED: "a deployment of %s was cut off; deployment_resume decides about it" % stands.leads_to,
-    }
-    return words[reason]
 
 
 def _event(result: Result, link: Link) -> Dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-from .._actuators.links import LinkRefused, Standing, Unsafe, check_name, open_directory, opened, read_at
+from .._actuators.links import LinkRefused, Standing, Unsafe, check_name, open_checked, open_directory, read_at
 from .._core.links import Entry, Found, Verdict, Wanted, by_name, judge, judge_webroot, preferred, unfinished
 from .._core.reasons import Reason
 from .._records.files import cause
@@ -21,6 +21,19 @@ _OWN, _JOURNALS = ".selfheal", "deployments"
 JOURNALS = "%s/%s" % (_OWN, _JOURNALS)
 MARKER = ".active"
 _SETTLED = 2.0
+_WORDS = {
+    Reason.LINK_MISSING: "there is no %(name)s",
+    Reason.LINK_BROKEN: "%(name)s leads to %(target)s, which is not there",
+    Reason.LINK_WRONG: "%(name)s leads to %(target)s",
+    Reason.LINK_ABSOLUTE: "%(name)s is an absolute link; a relative one is right wherever the tree is seen",
+    Reason.LINK_INDIRECT: "%(name)s leads there by another way: %(target)s",
+    Reason.LINK_OUTSIDE: "%(name)s leads to %(target)s, which is no release",
+    Reason.NOT_NEWEST: "%(name)s leads to %(target)s; the newest release is %(newest)s",
+    Reason.NO_RELEASE: "it has no release",
+    Reason.NO_GOOD_RELEASE: "none of its releases is good and there",
+    Reason.NO_PUBLIC_DIRECTORY: "its release has no directory for the webroot",
+    Reason.INTERRUPTED: "a deployment of %(release)s was cut off; deployment_resume decides about it",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Look:
     do: str = ""
     reason: Optional[Reason] = None
     trouble: str = ""
-    seen: Optional[Tuple[int, int]] = None
+    seen: Optional[Tuple[int, int, int]] = None
 
     @property
     def links(self) -> List[Link]:
@@ -161,15 +174,18 @@ class Surveyor:
             return Look(project, do="fail", reason=Reason.NO_PERMISSION if isinstance(error, PermissionError) else None, trouble=why)
 
     def unchanged(self, look: Look) -> bool:
-        """Does what was found of the journals and the link certainly still hold?"""
+        """Does what was found of the journals and the link certainly still hold?
+
+        Nothing is opened: that it is the very same directory proves the way there, and who swaps the link opens the project's anew.
+        """
         if look.seen is None or look.current is None:
             return False
         try:
-            with opened(look.project, self.descriptor) as project, opened(JOURNALS, project) as descriptor:
-                standing = read_at(project, self.policy.current)
-                return mark(descriptor) == look.seen and standing == (look.current.found.kind, look.current.found.target)
-        except (OSError, LinkRefused):
+            journals = os.lstat("%s/%s" % (look.project, JOURNALS), dir_fd=self.descriptor)
+            standing = read_at(self.descriptor, "%s/%s" % (look.project, self.policy.current))
+        except OSError:
             return False  # looking again says what is the matter
+        return mark(journals) == look.seen and standing == (look.current.found.kind, look.current.found.target)
 
     def _look(self, project: str, descriptor: int) -> Look:
         look = Look(project)
@@ -219,14 +235,14 @@ class Surveyor:
         except FileNotFoundError:
             return []
         try:
-            journals = open_directory(_JOURNALS, own, "%s/%s/%s" % (self.root, look.project, JOURNALS))
+            journals, found = open_checked(_JOURNALS, own, "%s/%s/%s" % (self.root, look.project, JOURNALS))
         except FileNotFoundError:
             return []
         finally:
             os.close(own)
         try:
-            seen = mark(journals)
-            look.seen = seen if time.time() - seen[1] / 1e9 > _SETTLED else None
+            seen = mark(found)
+            look.seen = seen if time.time() - seen[-1] / 1e9 > _SETTLED else None
             return glance(journals)
         finally:
             os.close(journals)
@@ -286,4 +302,15 @@ def _marked(deployments: int, names: Sequence[str]) -> List[str]:
     return [name for _moment, name in sorted(found, reverse=True)]
 
 
-__all__ = ["JOURNALS", "Link", "Look", "MARKER", "Policy", "Surveyor"]
+def said(link: Link) -> str:
+    """One sentence about a link. Nothing is said of what is as it should be."""
+    reason, stands = link.verdict.reason, link.found
+    if reason is None:
+        return ""
+    if reason is Reason.OBSTRUCTED:
+        return "a %s stands at %s; move it away, or say on_obstruction: backup" % (stands.kind, link.path)
+    words = {"name": link.name, "target": stands.target, "release": stands.leads_to, "newest": link.target}
+    return _WORDS[reason] % words
+
+
+__all__ = ["JOURNALS", "Link", "Look", "MARKER", "Policy", "Surveyor", "said"]

@@ -93,18 +93,17 @@ def _entry(identity: str, data: Any) -> Glance:
     if not isinstance(data, dict) or not _NEEDED <= data.keys() or data["schema"] != SCHEMA or data["id"] != identity:
         data = complete(identity, data)
     kind, release, activated, standing = data["kind"], data["release"], data["activated_at"], data["standing"]
-    if kind not in KINDS or not valid_id(release) or not (activated is None or isinstance(activated, str)):
+    if kind not in KINDS or (release != identity and not valid_id(release)) or not (activated is None or isinstance(activated, str)):
         raise ValueError("kind, release and activated_at are %.40r, %.40r, %.40r" % (kind, release, activated))
     return Glance(identity, kind, release, _PHASES[data["phase"]], activated, None if standing is None else _WORDS[standing["word"]])
 
 
-def mark(directory: int) -> Tuple[int, int]:
-    """What changes whenever a journal comes, goes or is replaced: the open directory's identity and time (in nanoseconds).
+def mark(directory: os.stat_result) -> Tuple[int, int, int]:
+    """What changes whenever a journal comes, goes or is replaced: the directory's identity and, last, its time (in nanoseconds).
 
     That time goes in ticks of some milliseconds: only one that was seconds old when it was looked at proves, unchanged, that nothing did.
     """
-    found = os.fstat(directory)
-    return found.st_ino, found.st_mtime_ns
+    return directory.st_dev, directory.st_ino, directory.st_mtime_ns
 
 
 __all__ = ["Garbled", "glance", "mark"]

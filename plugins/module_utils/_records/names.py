@@ -10,7 +10,7 @@ import re
 from .._core.errors import RecordError
 
 _SERVICE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-_ODD = re.compile(r"[^A-Za-z0-9_.-]")
+_ODD = {code: "%%%02X" % code for code in range(256) if not (chr(code).isascii() and chr(code).isalnum()) and chr(code) not in "_.-"}
 _LONGEST = 200
 
 
@@ -31,7 +31,7 @@ def escape(name: str) -> str:
     data = name.encode("utf-8", "surrogatepass")
     if not data:
         raise RecordError("An empty name cannot be leased; expected the name of a resource or project.")
-    text = _ODD.sub(lambda match: "%%%02X" % ord(match.group()), data.decode("latin-1"))
+    text = data.decode("latin-1").translate(_ODD)
     if text.startswith("."):
         text = "%2E" + text[1:]
     if len(text) <= _LONGEST:

@@ -59,7 +59,7 @@ class Site:
         """The results by project, and `summary`."""
         timeline = Timeline(str(self.folder / "state" / "timeline"), "web1")
         surroundings = Surroundings(self.holds, self.leases, timeline, services, check=check)
-        reconciler = Reconciler(Policy(str(self.root), **options), surroundings)
+        reconciler = Reconciler(Policy(**{"root": str(self.root), **options}), surroundings)
         results = reconciler.run()
         self.warnings = reconciler.warnings
         found = {result.look.project: result.as_data(check, options.get("webroot") is not None) for result in results}

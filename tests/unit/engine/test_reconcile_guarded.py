@@ -84,6 +84,25 @@ def test_a_lease_is_obeyed_and_a_dead_holders_is_taken_over(site: Site) -> None:
     assert site.leases.holder(name) is None
 
 
+@pytest.mark.parametrize("who", ["deployment", "healer", "hold"])
+def test_a_root_reached_through_a_link_is_the_same_project(site: Site, who: str) -> None:
+    """Who deploys, heals or holds it under the one name keeps whoever comes by the other from it, in check mode as well."""
+    site.project("web", "1", active="1")
+    other = site.folder / "also"
+    other.symlink_to("www")
+    services = parse_services([{**SERVICE, "release": {"root": str(other), "project": "web"}}])
+    if who == "hold":
+        site.holds.set("shop", "ada", "migration")
+    else:
+        root = other if who == "healer" else site.root
+        site.leases.acquire(["project:%s" % (root / "web")], who, "at work", 60)
+    for root in (site.root, other, "%s//../also/" % other):
+        for check in (True, False):
+            found = site.run(root=str(root), check=check, services=services)["web"]
+            assert (found["outcome"], found["reason"]) == ("blocked", "hold" if who == "hold" else "lease_held")
+    assert not os.path.lexists(site.root / "web" / "current")
+
+
 def test_a_persons_lease_is_never_taken(site: Site) -> None:
     """Even when the process that took it is long gone."""
     site.project("web", "1", active="1")
