@@ -42,13 +42,16 @@ class ActionModule(ActionBase):
         del unused
         # Names and numbers as they were written: the argument parser above only looks at the outermost layer.
         given = {key: _plain(self._task.args[key], key) for key in ("services", "configuration") if arguments[key] is not None}
-        if arguments["dest"] and len(given) != 1:
+        dest = arguments["dest"]
+        if dest is not None and not dest.startswith(("/", "~")):
+            raise AnsibleActionFail("watchdog_config: dest: expected an absolute path, found %r; leave it out to check only" % dest)
+        if dest is not None and len(given) != 1:
             raise AnsibleActionFail("watchdog_config: dest takes one file; give services or configuration, not both")
         host = str(variables.get("inventory_hostname", "this host"))
         result.update(changed=False, services=[], notes={}, paths=[], rights=[])
         for problem in self._check(given, host, result):
             raise AnsibleActionFail(problem)
-        if arguments["dest"]:
+        if dest is not None:
             whole = {"services": given["services"]} if "services" in given else given["configuration"]
             text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
             result.update(self._copy(text, arguments, variables))
