@@ -51,7 +51,7 @@ def _join(lists: Iterable[tuple[str, Any]], merge: Any) -> list[Any]:
                 found.pop(name, None)
                 continue
             new = {key: value for key, value in entry.items() if key != "absent"}
-            found[name] = merge(found[name], new, at) if name in found else new
+            found[name] = merge(found.get(name, {}), new, at)
     return list(found.values())
 
 
@@ -71,9 +71,9 @@ def _service(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Any:
     merged = dict(old)
     for key, value in new.items():
         before = old.get(key)
-        if key in NAMED and before is not None and value is not None:
+        if key in NAMED and value is not None:
             rule = _probe if key == "probes" else lambda one, other, _at: _deep(one, other)
-            merged[key] = _join([(key, before), ("%s.%s" % (where, key), value)], rule)
+            merged[key] = _join([(key, [] if before is None else before), ("%s.%s" % (where, key), value)], rule)
         elif key in ONE_KIND and isinstance(before, Mapping) and isinstance(value, Mapping) and not set(before) & set(value):
             merged[key] = value
         else:

@@ -86,6 +86,14 @@ def test_a_service_can_be_taken_away() -> None:
     assert merge_contracts([WEB], [[{"name": "none", "absent": True}]]) == [WEB]
 
 
+def test_what_is_not_there_can_be_taken_away() -> None:
+    """A host is without it, whether or not its group has it, or the service, at all."""
+    gone = {"dependencies": [{"name": "payments", "absent": True}], "probes": [{"role": "readiness", "absent": True}]}
+    assert merge_contracts([SSH], [[{"name": "ssh", **gone}]]) == [{**SSH, "dependencies": [], "probes": []}]
+    assert merge_contracts([], [[{**SSH, **gone}]]) == [{**SSH, "dependencies": [], "probes": []}]
+    assert merge_contracts([], {}) == merge_contracts([], [[]]) == []
+
+
 @pytest.mark.parametrize(
     "services, parts, problem",
     [
