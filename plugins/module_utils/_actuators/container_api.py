@@ -13,6 +13,7 @@ import abc
 import errno
 import json
 import os
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -32,6 +33,7 @@ SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 ANSWER_LIMIT = 32 * 1024 * 1024
 _LINE_LIMIT = 1024 * 1024
 _NOT_USED = HttpTarget("http://engine/")
+_LIBPOD = re.compile(rb"\r\nlibpod-api-version: *([0-9.]+)", re.IGNORECASE)
 _PROXYS = (502, 503, 504)
 """What a proxy says whose engine is down or hangs."""
 
@@ -129,7 +131,7 @@ class _Speaking(Exchange):
         self._place = request.endpoint
         self._data: Buffer = b""
         self._scanned = 0
-        self._podman = False
+        self._podman = ""
 
     def start(self, now: float) -> None:
         if isinstance(self._place, _Socket):
@@ -210,7 +212,8 @@ class _Speaking(Exchange):
             self._scanned = len(buffer)
             check_start(buffer)
             return None
-        self._podman = b"\r\nlibpod-api-version:" in buffer[:end].lower()
+        found = _LIBPOD.search(buffer[:end])
+        self._podman = found.group(1).decode() if found is not None else ""
         return parse_head(buffer, end, self._request.method), buffer[end:]
 
 
@@ -249,14 +252,14 @@ class _Asking(_Speaking):
             self.outcome = answered(self._say(), head.status, bytes(body), self._podman)
 
 
-def answered(said: str, status: int, body: bytes, podman: bool = False) -> Outcome:
-    """What an engine's whole answer amounts to; data ``podman`` where it says that it is Podman."""
+def answered(said: str, status: int, body: bytes, podman: str = "") -> Outcome:
+    """What an engine's whole answer amounts to; data ``podman``, its version, where it says that it is Podman."""
     try:
         told = json.loads(body) if body.strip() else None
     except ValueError:
         told = None if status >= 400 else body.decode("utf-8", "replace")
     if status < 300 or status == 304:
-        return Outcome("ok", None, "", {"status": status, "body": told, **({"podman": True} if podman else {})})
+        return Outcome("ok", None, "", {"status": status, "body": told, **({"podman": podman} if podman else {})})
     words = told.get("message") or told.get("cause") if isinstance(told, dict) else None
     detail = "%s: %s (HTTP %d)" % (said, str(words) if words else printable(body, 200), status)
     detail = " ".join(detail.split())[:LONGEST_DETAIL]

@@ -19,6 +19,10 @@ from .._proc import Pause
 
 MARGIN = 30.0
 GONE_POLL = 0.5
+NO_UPDATE = (
+    "this engine (Podman before 5) cannot change the restart policy of a container that stands; with another label, image or variable "
+    "container %s is made anew, with that policy"
+)
 
 
 class Deeds:
@@ -80,7 +84,11 @@ class Deeds:
 
     def update(self, told: Told) -> Work[Outcome]:
         policy = {"Name": self.want.restart_policy, "MaximumRetryCount": self.want.retries}
-        return self.simple("update", told, (), {"RestartPolicy": policy})
+        outcome = yield from self.simple("update", told, (), {"RestartPolicy": policy})
+        if outcome.reason is not Reason.NO_SUCH_CONTAINER:
+            return outcome
+        there = yield Timed(self.engine.call("GET", "/containers/%s/json" % told["Id"]), MARGIN)
+        return Outcome("bad", Reason.UNSUPPORTED, NO_UPDATE % self.want.name) if there.status == "ok" else outcome
 
     def recreate(self, told: Told) -> Work[Outcome]:
         want = self.want

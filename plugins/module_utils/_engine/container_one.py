@@ -103,7 +103,8 @@ class One:
         self._mended_one = False
         self._stopped_by_us = False
         self._acted_at = -math.inf
-        self._within: List[str] = []
+        self._there: Mapping[str, Listed] = {}
+        self._within: Optional[List[str]] = None
         self._wish = ""
 
     def work(self, there: Mapping[str, Listed]) -> Work[None]:
@@ -111,7 +112,7 @@ class One:
         name = self.want.name
         try:
             going_on = True
-            self._within = sorted(each.name for each in there.values() if name in there and each.within in (name, there[name].id))
+            self._there = there
             known = {each: (told.id, told.labels) for each, told in there.items() if each.startswith(name)}
             if unfinished(name, known):
                 going_on = yield from self._mended()
@@ -208,9 +209,12 @@ class One:
         if unhealthy and self._host.monotonic() < self._acted_at + STARTS_WITHIN and found is not None and found.status == "running":
             return Look(found, told, Plan("none", Reason.NOT_STARTED, "it does not answer yet: %s" % unhealthy, wait=True))
         plan = core.plan(self.want, found, self._terms.rules)
-        if plan.action == "recreate" and self._within and found is not None and found.status != "dead":
-            sharing = "%s; but its network is that of %s, too, which would be cut off: make them anew together"
-            plan = Plan("none", Reason.UNSUPPORTED, sharing % (plan.detail, ", ".join(self._within[:10])), True)
+        if plan.action == "recreate" and found is not None and found.status != "dead":
+            if self._within is None:
+                self._within = yield from self._survey.sharing(found, self._there.values())
+            if self._within:
+                sharing = "%s; but its network is that of %s, too, which would be cut off: make them anew together"
+                plan = Plan("none", Reason.UNSUPPORTED, sharing % (plan.detail, ", ".join(self._within[:10])), True)
         return Look(found, told, plan)
 
     def _asked(self) -> Work[str]:

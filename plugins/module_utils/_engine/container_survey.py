@@ -60,7 +60,7 @@ def listing(engine: ContainerEngine) -> Work[Union[Tuple[Listed, ...], Outcome]]
 def _listed(told: Mapping[str, Any], tells: bool) -> Listed:
     # A container that others link to has a name for each of them, with more than one slash.
     names = [str(name).lstrip("/") for name in told.get("Names") or () if str(name).lstrip("/").count("/") == 0]
-    identity, mode = str(told.get("Id", "")), str(of(told, "HostConfig", "NetworkMode") or "")
+    identity = str(told.get("Id", ""))
     return Listed(
         names[0] if names else identity[:12],
         identity,
@@ -70,8 +70,14 @@ def _listed(told: Mapping[str, Any], tells: bool) -> Listed:
         str(told.get("ImageID", "")),
         dict(told.get("Labels") or {}),
         tells,
-        mode.partition(":")[2] if mode.startswith("container:") else "",
+        network_of(told),
     )
+
+
+def network_of(told: Mapping[str, Any]) -> str:
+    """The container whose network it shares, by id or name; empty where it has its own, or nobody says."""
+    kind, _colon, name = str(of(told, "HostConfig", "NetworkMode") or "").partition(":")
+    return name if kind == "container" else ""
 
 
 def selected(there: Iterable[Listed], selector: Mapping[str, Optional[str]]) -> List[str]:
@@ -110,6 +116,18 @@ class Survey:
             else:
                 self._images[reference] = None if outcome.reason is Reason.NO_SUCH_CONTAINER else ""
         return self._images[reference]
+
+    def sharing(self, found: Found, there: Iterable[Listed]) -> Work[List[str]]:
+        """Whose network is its network, too: by the list, or one by one where that does not say."""
+        names: List[str] = []
+        for each in there:
+            within = each.within
+            if not each.tells and each.id != found.id:
+                asked = yield Timed(self.engine.call("GET", "/containers/%s/json" % each.id), ASK_WITHIN)
+                within = network_of(asked.data["body"]) if asked.status == "ok" else ""
+            if within == found.name or (len(within) >= 12 and found.id.startswith(within)):
+                names.append(each.name)
+        return sorted(names)
 
     def look(self, want: Want, note: Note, unhealthy: str = "") -> Work[Union[None, Outcome, Tuple[Found, Told]]]:
         """What stands there of a container, None where nothing does; an Outcome says why that cannot be known."""
@@ -163,4 +181,4 @@ def found_of(told: Told, by_hand: Optional[bool], wanted_image: Optional[str], n
     )
 
 
-__all__ = ["Listed", "Survey", "found_of", "labelled", "listing", "selected", "wish_of"]
+__all__ = ["Listed", "Survey", "found_of", "labelled", "listing", "network_of", "selected", "wish_of"]

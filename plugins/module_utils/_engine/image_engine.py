@@ -38,6 +38,8 @@ class Containers:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.engine = container_engine()
+        self.podman = ""
+        """Its version, once it has answered, if it is Podman."""
 
     # -- looking
 
@@ -130,7 +132,9 @@ class Containers:
             outcome = yield Timed(self.engine.call(method, path, query, body), limit)
             return outcome
 
-        return drive(self.host, work())
+        outcome = drive(self.host, work())
+        self.podman = str(outcome.data.get("podman") or self.podman)
+        return outcome
 
 
 def must(outcome: Outcome) -> Outcome:

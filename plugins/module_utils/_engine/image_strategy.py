@@ -157,8 +157,12 @@ class ImageStrategy(TreeStrategy):
 
 
 def _names_free(host: Host, wanted: Wanted) -> None:
-    """Raises PhaseFailed (name_conflict) where somebody else's container bears a name that is needed."""
+    """Raises PhaseFailed where somebody else's container bears a name that is needed, or the engine cannot do what will be needed."""
     containers = Containers(host)
+    policy = str((wanted.host_config.get("RestartPolicy") or {}).get("Name") or "no")
+    if policy != "no" and containers.image(wanted.reference) is not None and 0 < int(containers.podman.partition(".")[0] or 0) < 5:
+        words = "Podman %s cannot take its restart policy %s from a container that stands, as a deployment has to; deploy without one"
+        raise PhaseFailed(Reason.UNSUPPORTED, words % (containers.podman, policy))
     for suffix in ("",) + BESIDE:
         containers.ours(wanted.container + suffix, wanted.container)
 

@@ -43,12 +43,14 @@ class Dock:
     """flavour: docker or podman. Images: well, ill (never gets well), crash (ends at once), slow (3 s until it is healthy).
 
     stops_in: seconds that a container takes to end. halves: it is killed itself in the middle of a restart, and starts nothing then.
+    updates: can it change a restart policy in place? Podman 4 cannot.
     """
 
     def __init__(self, flavour: str = "docker") -> None:
         self.flavour = flavour
         self.stops_in = 2.0
         self.halves = False
+        self.updates = True
         self.now = 0.0
         self.all: Dict[str, Dict[str, Any]] = {}
         self.volumes = {VOLUME}
@@ -145,7 +147,7 @@ class Dock:
             "Status": said,
             "Labels": labels,
             "Created": 1,
-            "HostConfig": {"NetworkMode": mode},
+            "HostConfig": {"NetworkMode": mode if self.flavour == "docker" else ""},
         }
 
     def _create(self, name: str, body: Dict[str, Any]) -> str:
@@ -178,6 +180,8 @@ class Dock:
         return 0.01
 
     def _update(self, told: Dict[str, Any], _query: Any, body: Mapping[str, Any]) -> float:
+        if not self.updates:
+            raise Refused(404, "Not Found")
         told["HostConfig"].update(body)
         return 0.01
 
@@ -302,7 +306,7 @@ class Healer(Host):
             else:
                 wait, status, body = self.effect(step.shown, lambda: self.dock.answer(step))
             data = b"" if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-            at, told = self.dock.now + wait, answered(step.shown, status, data, self.dock.flavour == "podman")
+            at, told = self.dock.now + wait, answered(step.shown, status, data, "4.3.1" if self.dock.flavour == "podman" else "")
             late = Outcome("unknown", Reason.ENGINE_DOWN, "%s: no answer in time" % step.shown)
             self._end(handle, min(at, deadline), told if at <= deadline else late)
         else:

@@ -146,8 +146,11 @@ def test_absent_with_rm(place: Place) -> None:
     assert ("changed", ["remove"]) == (result.outcome, result.actions) and not place.dock.all, result
 
 
-def test_a_container_whose_network_others_share(place: Place) -> None:
-    """It is not made anew under them, since they would be cut off for good; started it is, and a dead one has nothing to lose."""
+@pytest.mark.parametrize("flavour", ["docker", "podman"])
+def test_a_container_whose_network_others_share(place: Place, flavour: str) -> None:
+    """It is not made anew under them, since they would be cut off for good; a dead one has nothing to lose. Podman's list does not tell."""
+    place.dock.flavour = flavour
+    place.dock.add("alone")
     web = place.dock.add("web", "running")
     for name, target in (("by-id", web["Id"]), ("by-name", "web")):
         place.dock.add(name)["HostConfig"]["NetworkMode"] = "container:%s" % target
@@ -195,3 +198,12 @@ def test_words_of_a_container_play_no_tricks(place: Place) -> None:
     assert describe(told).isprintable() and "\\x1b[2J" in describe(told)
     told["State"]["Health"] = {"Status": "unhealthy", "Log": [{"Output": "\x1b]0;root\x07 late", "ExitCode": 1}]}
     assert health_said(told).isprintable() and health_said(told).endswith("late")
+
+
+def test_an_engine_that_cannot_change_a_policy(place: Place) -> None:
+    """Podman 4 has no such request: it is said to be so, and not that the container is missing."""
+    place.dock.add("web")
+    place.dock.updates = False
+    result = place.run().heal([Want("web", restart_policy="always")])[0]
+    assert ("failed", "unsupported", []) == (result.outcome, result.reason, result.actions), result
+    assert "cannot change the restart policy" in result.detail

@@ -38,6 +38,7 @@ EMPTY = {
     "most": 0,
     "lasting": 0.0,
     "podman": False,
+    "libpod": "",
     "events": [],
 }
 
@@ -206,10 +207,11 @@ def read(connection):
     return method.decode(), urllib.parse.unquote(parts.path), dict(urllib.parse.parse_qsl(parts.query)), json.loads(body) if body else None
 
 
-def say(connection, status, body):
+def say(connection, status, body, libpod=""):
     lines = isinstance(body, list)  # events are one document a line
     data = b"" if body is None else b"".join(json.dumps(each).encode() + b"\n" for each in (body if lines else [body]))
-    connection.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(data), data))
+    version = b"Libpod-Api-Version: %s\r\n" % libpod.encode() if libpod else b""
+    connection.sendall(b"HTTP/1.1 %d X\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, version, len(data), data))
 
 
 def harm(dock, connection):
@@ -255,7 +257,7 @@ def one(dock, connection):
     if now:
         harm(dock, connection)
         return
-    say(connection, status, told)
+    say(connection, status, told, state["libpod"])
 
 
 def main(path):

@@ -342,3 +342,12 @@ def test_drained_when_nobody_comes_any_more(monkeypatch):
     with LocalHost() as host:
         found = drain(host, {}, 30.0)
     assert found.left == 0 and 0.2 <= found.seconds < 10
+
+
+@pytest.mark.parametrize(("version", "outcome"), [("4.3.1", "failed"), ("5.4.0", "changed")])
+def test_an_engine_that_cannot_change_a_policy(stage, engine, version, outcome):
+    """Podman 4 would leave the container before its restart policy, and start it beside the new one: that is refused at the beginning."""
+    engine.put(**{**engine.state(), "libpod": version})
+    told = deploy(stage, "one", "v1", "beside")
+    assert told.outcome == outcome, told
+    assert outcome == "changed" or (told.reason == "unsupported" and "deploy without one" in told.detail and not engine.by_name())
