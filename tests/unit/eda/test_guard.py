@@ -103,6 +103,12 @@ def test_what_is_unsafe_is_dropped_with_its_reason(guard: dict[str, Any], event:
     assert judge(guard, event) == reason
 
 
+@pytest.mark.parametrize("host", ["10", "1e3", "0x1f", "None", "True"])
+def test_a_host_whose_name_a_rulebook_takes_for_something_else_is_dropped(guard: dict[str, Any], host: str) -> None:
+    """C43 It would be a number or nothing to the playbook, which refuses both: that it is not healed is said here, with the reason."""
+    assert judge(guard, alert(labels={"host": host}), hosts=[host]) == "no_host"
+
+
 OPTIONS = [
     ({"hosts": []}, "foreign_host"),
     ({"hosts": {"web1": ["web"]}}, None),

@@ -267,11 +267,13 @@ def _host(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
 
 
 def _misread(text: str) -> bool:
-    """A template of a rulebook that gives a text makes a value of one that looks like one: of 1_0 it makes 10, which is another host."""
+    """A template of a rulebook that gives a text makes a value of one that looks like one: of 1_0 it makes 10, which is another host, and
+    of 10 a number, which no play takes for a host."""
     try:
-        return str(ast.literal_eval(text)) != text
+        ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return False
+    return True
 
 
 def _service(labels: Mapping[str, Any], options: Mapping[str, Any]) -> str:
