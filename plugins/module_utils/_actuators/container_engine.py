@@ -63,7 +63,8 @@ class ContainerEngine:
 
     def take(self, event: Mapping[str, Any]) -> Optional[Tuple[str, str]]:
         """Take one event in: (the container's name, what happened), or None for what concerns nobody here."""
-        actor = event.get("Actor") or {}
+        actor = event.get("Actor")
+        actor = actor if isinstance(actor, dict) else {}
         attributes = actor.get("Attributes") or {}
         name, identity = str(attributes.get("name", "")), str(actor.get("ID") or event.get("id") or "")
         action, _colon, said = str(event.get("Action") or event.get("status") or "").partition(":")

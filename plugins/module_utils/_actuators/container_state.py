@@ -82,18 +82,23 @@ class Story:
             number = signal_number(str(attributes["signal"])) if "signal" in attributes else int(signal.SIGKILL)
             return replace(self, killed=number, killed_at=at) if number else self
         if action == "die":
-            code = str(attributes.get("exitCode", ""))
             silent = "containerExitCode" in attributes
-            return replace(self, died_at=at, code=int(code) if code.isdigit() else None, silent=silent)
+            return replace(self, died_at=at, code=_number(str(attributes.get("exitCode", ""))), silent=silent)
         if action == "stop":
             return replace(self, stopped=True)
         return replace(self, oom=True) if action == "oom" else self
 
 
+def _number(text: str) -> Optional[int]:
+    """Docker mixes a container's labels into its events, so that anybody may have written it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
 def signal_number(text: str) -> int:
     """The number behind ``15``, ``TERM`` or ``SIGTERM``; 0 where there is none."""
-    if text.isdigit():
-        return int(text)
+    number = _number(text)
+    if number is not None:
+        return number
     name = text.upper()
     return int(getattr(signal, name if name.startswith("SIG") else "SIG" + name, 0) or 0)
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 
 from .._actuators import container_state as states
 from .._actuators.base import Timed, Work
 from .._actuators.container import ContainerActuator, clock
 from .._actuators.container_engine import ContainerEngine
+from .._actuators.container_make import unfinished
 from .._actuators.container_state import Told, of
-from .._core.containers import BESIDE, OWNER, Found, Labelled, Want
+from .._core.containers import BESIDE, OLD, OWNER, REPLACES, Found, Labelled, Want
 from .._core.reasons import Reason
 from .._host import Outcome
 from .container_notes import Note
@@ -83,16 +84,26 @@ def network_of(told: Mapping[str, Any]) -> str:
 def selected(there: Iterable[Listed], selector: Mapping[str, Optional[str]]) -> List[str]:
     """Names of the containers that bear every label of `selector` (value None: any); an empty selector selects nothing.
 
-    What a deployment keeps beside the container that serves has the same labels, and is not meant.
+    What stands beside the container that serves has the same labels, and is not meant; but where a run was killed between its renames, so
+    that nobody bears the name, the name is.
     """
     if not selector:
         return []
-    return sorted(
-        each.name
-        for each in there
-        if all(key in each.labels and value in (None, each.labels[key]) for key, value in selector.items())
-        and each.name not in {each.labels.get(OWNER, "") + suffix for suffix in BESIDE}
-    )
+    every = tuple(there)
+    known = {each.name: (each.id, each.labels) for each in every}
+    replaced = {each.labels[REPLACES] for each in every if REPLACES in each.labels}
+    names: Set[str] = set()
+    for each in every:
+        if not all(key in each.labels and value in (None, each.labels[key]) for key, value in selector.items()):
+            continue
+        owner = each.labels.get(OWNER, "")
+        if each.name in {owner + suffix for suffix in BESIDE}:
+            names |= {owner} if unfinished(owner, known) else set()
+        elif each.name.endswith(OLD) and each.id in replaced:
+            names.add(each.name[: -len(OLD)])
+        else:
+            names.add(each.name)
+    return sorted(names)
 
 
 def labelled(there: Iterable[Listed]) -> List[Labelled]:

@@ -12,13 +12,13 @@ import pytest
 from crash_engine import EPOCH, Dock, Healer
 
 from selfheal._actuators.container_engine import ContainerEngine
-from selfheal._actuators.container_state import Clock, describe, health_said
+from selfheal._actuators.container_state import Clock, Story, describe, health_said
 from selfheal._core.containers import Want
 from selfheal._core.model import WatchdogConfig
 from selfheal._engine.container_notes import Notes
 from selfheal._engine.container_one import Result, Terms
 from selfheal._engine.container_run import Around, EngineAway, Run
-from selfheal._engine.container_survey import Survey
+from selfheal._engine.container_survey import Survey, selected
 from selfheal._engine.local import Site
 
 
@@ -207,3 +207,31 @@ def test_an_engine_that_cannot_change_a_policy(place: Place) -> None:
     result = place.run().heal([Want("web", restart_policy="always")])[0]
     assert ("failed", "unsupported", []) == (result.outcome, result.reason, result.actions), result
     assert "cannot change the restart policy" in result.detail
+
+
+def test_selected_by_a_label(place: Place) -> None:
+    """C51: what stands beside is not meant; a name that nobody bears, as a run was killed between its renames, is, and is put right."""
+    shop = {"shop": "yes", "selfheal.owner": ""}
+    for name in ("web", "half"):
+        old = place.dock.add(name + ".selfheal-old", "exited", 143, Labels={"shop": "yes"})
+        new = place.dock.add(name + ".selfheal-new", "created", Labels={**shop, "selfheal.owner": name, "selfheal.replaces": old["Id"]})
+        new["Created"] = old["State"]["FinishedAt"]
+    place.dock._rename(new, {"name": "half"}, None)
+    place.dock._start(new)
+    place.dock.add("kept", Labels=shop)
+    place.dock.add("kept.selfheal-old", "exited", Labels={**shop, "selfheal.owner": "kept", "selfheal.release": "one"})
+    place.dock.add("other")
+    run = place.run()
+    names = selected(run.there.values(), {"shop": "yes"})
+    assert ["half", "kept", "web"] == names
+    results = run.heal([Want(name) for name in names])
+    assert {"changed", "unchanged"} == {each.outcome for each in results}, results
+    assert {"half", "kept", "kept.selfheal-old", "other", "web"} == set(place.dock.named())
+
+
+@pytest.mark.parametrize("odd", ["\u00b2", "9" * 5000, "-1", "", "SIG_DFL"])
+def test_labels_in_events(odd: str) -> None:
+    """Docker mixes a container's labels into its events: one that is called like what the engine tells is no number to rely on."""
+    story = Story().after("kill", {"signal": odd}, 1.0).after("die", {"exitCode": odd}, 2.0)
+    assert (0, None, 2.0) == (story.killed, story.code, story.died_at)
+    assert ContainerEngine("unix:///nowhere").take({"Actor": "web", "Action": "die"}) is None
