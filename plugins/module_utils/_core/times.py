@@ -72,10 +72,11 @@ def parse_time(text: str) -> float:
 
 
 def parse_since(text: str, now: float) -> float:
-    """A point in time, or a span before `now` such as ``90s``, ``30m``, ``24h``, ``7d``, ``2w``. Raises ValueError."""
+    """A point in time, or a span before `now` such as ``90s``, ``30m``, ``24h``, ``7d``, ``2w``. Before the year 1 there is nothing: a
+    longer span begins there. Raises ValueError."""
     match = _SPAN.fullmatch(text) if isinstance(text, str) else None
     if match is not None:
-        return now - int(match.group(1)) * _SECONDS[match.group(2)]
+        return max(_FIRST, now - int(match.group(1)) * _SECONDS[match.group(2)])
     try:
         return parse_time(text)
     except ValueError as error:

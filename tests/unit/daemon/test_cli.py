@@ -79,7 +79,14 @@ def test_a_missing_file_is_2_and_an_unreadable_one_4(tmp_path: pathlib.Path, cap
     assert str(loop) in capsys.readouterr().err
 
 
-USAGE = [["nonsense"], [], ["simulate"], ["hold", "web", "--for", "soon"], ["timeline", "verify", "--anchor", "x"]]
+USAGE = [
+    ["timeline", "tail", "--type", "pages"],
+    ["nonsense"],
+    [],
+    ["simulate"],
+    ["hold", "web", "--for", "soon"],
+    ["timeline", "verify", "--anchor", "x"],
+]
 
 
 @pytest.mark.parametrize("argv", USAGE)
@@ -149,6 +156,20 @@ def test_what_was_only_to_be_noted_and_was_not_is_4(host: pathlib.Path, capsys: 
     assert 0 == cli.main(["--etc", str(host), "hold", "web", "--json"])
     said = capsys.readouterr()
     assert {"done": True, "recorded": False}.items() <= json.loads(said.out).items() and "it is in force" in said.err
+
+
+def test_a_breaker_is_named_whole(host: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`web/` is not taken for `web`: whoever forgot the dependency's name does not force the service's own breaker."""
+    assert 2 == cli.main(["--etc", str(host), "breaker", "web/", "open"])
+    assert "names no dependency" in capsys.readouterr().err
+    assert 0 == cli.main(["--etc", str(host), "breaker", "--json"])
+    assert {"forced": []} == json.loads(capsys.readouterr().out)
+
+
+def test_the_longest_span_is_all_there_is(host: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A span that reaches back before the year 1 is no fault of ours, and an empty timeline is told in words."""
+    assert 0 == cli.main(["--etc", str(host), "timeline", "stats", "--since", "9999999d"])
+    assert "no events" in capsys.readouterr().out
 
 
 def _options(parser: argparse.ArgumentParser) -> List[argparse.Action]:

@@ -279,6 +279,7 @@ def test_spans_before_now():
     spans = [("90s", 90), ("30m", 1800), ("24h", 86400), ("7d", 604800), ("2w", 1209600)]
     assert [1e9 - parse_since(text, 1e9) for text, _seconds in spans] == [seconds for _text, seconds in spans]
     assert parse_since("1970-01-01T00:00:01Z", 1e9) == 1.0
+    assert format_time(parse_since("999999999w", 1e9)) == "0001-01-01T00:00:00.000Z", "a span beyond all time is all time"
     with pytest.raises(ValueError, match="24h"):
         parse_since("1 day", 1e9)
 

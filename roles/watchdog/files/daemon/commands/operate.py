@@ -161,7 +161,9 @@ def _breaker(args: argparse.Namespace, etc: Etc, config: WatchdogConfig) -> int:
         if args.service is not None:
             raise ContractError("selfheal breaker", [Problem("", "say what it is to be: %s" % ", ".join(sorted(_FORCE)))])
         return _forced(args, breakers)
-    service, _slash, dependency = args.service.partition("/")
+    service, slash, dependency = args.service.partition("/")
+    if slash and not dependency:
+        raise ContractError("selfheal breaker", [Problem("", "%s names no dependency; the service's own has no /" % args.service)])
     if args.to == "close" and not dependency:
         text = (
             "the breaker of a service itself follows its incident; to give it traffic whatever it answers, say disable, to stop that, auto"

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser, verb: str) -> None:
     tail.add_argument("-n", type=_count, default=20, metavar="N", help="how many (default: 20)")
     tail.add_argument("--follow", "-f", action="store_true", help="go on with what comes, until Ctrl-C")
     tail.add_argument("--service", metavar="NAME", help="only events of this service")
-    tail.add_argument("--type", metavar="TYPE", help="only events of this type")
+    tail.add_argument("--type", type=_type, metavar="TYPE", help="only events of this type")
     tail.add_argument("--json", action="store_true", help="one JSON object a line, with the event's hash")
     wanted = "Check that the timeline is what was written. Exit status 1 if it is not."
     check = verbs.add_parser("verify", help="check the chain", description=wanted)
@@ -43,6 +43,15 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) > 1000000:
         raise argparse.ArgumentTypeError("%r is no number from 0 to 1000000" % text)
     return int(text)
+
+
+def _type(text: str) -> str:
+    from ..._core.schema import did_you_mean
+    from ..._records.events import TYPES
+
+    if text not in TYPES:
+        raise argparse.ArgumentTypeError("%r is no type of event%s" % (text, did_you_mean(text, list(TYPES))))
+    return text
 
 
 def _anchor(text: str) -> Dict[str, Any]:
@@ -114,7 +123,7 @@ def _stats(args: argparse.Namespace, directory: str) -> int:
     if args.json:
         output.emit(found)
         return exits.FINE
-    output.say("%d events from %s to %s" % (found["events"], found["from"], found["to"]))
+    output.say("%d events from %s to %s" % (found["events"], found["from"], found["to"]) if found["events"] else "no events")
     rows: List[List[Any]] = []
     for name, each in found["services"].items():
         share = "" if each["availability"] is None else "%.3f %%" % (each["availability"] * 100)
