@@ -147,7 +147,7 @@ def difference(items: Sequence[Mapping[str, Any]], endings: Sequence[Told]) -> D
 
 def warnings_of(endings: Sequence[Told], site: DeploySite) -> List[str]:
     """What people should know although it changed no outcome."""
-    found = [warning for told in endings for warning in told.warnings]
+    found = list(dict.fromkeys([*site.warnings, *(warning for told in endings for warning in told.warnings)]))
     if site.recorder.problem:
         found.append("What was done could not be written to the timeline: %s" % site.recorder.problem)
     return found

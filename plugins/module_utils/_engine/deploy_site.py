@@ -57,6 +57,8 @@ class DeploySite:
         self.recorder = Recorder(self.timeline)
         self.holds = Holds(config.state_dir, etc)
         self.leases = LeaseSet(os.path.join(config.run_dir, "leases"))
+        self.warnings: List[str] = []
+        """What people should know also where no deployment came of it."""
         self.told: List[Dict[str, Any]] = []
         """Every event of this run, as it was meant."""
 

@@ -83,9 +83,9 @@ class Deployer:
         self._replaces: Tuple[str, ...] = ()
 
     def _garbled(self, path: str, aside: str, problem: str) -> None:
-        self.warnings.append(
-            "The journal %s cannot be understood (%s)%s." % (path, problem, "; it was set aside as " + aside if aside else "")
-        )
+        words = "The journal %s cannot be understood (%s)%s." % (path, problem, "; it was set aside as " + aside if aside else "")
+        self.warnings.append(words)
+        self.site.warnings.append(words)
         if not self.check:
             self.site.record("state_reset", None, None, {"reason": Reason.GARBLED.value, "path": path, "aside": aside, "detail": problem})
 

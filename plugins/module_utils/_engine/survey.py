@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from .._actuators.links import LinkRefused, Standing, Unsafe, check_name, open_checked, open_directory, read_at
-from .._core.links import Entry, Found, Verdict, Wanted, by_name, judge, judge_webroot, preferred, unfinished
+from .._core.links import Found, Verdict, Wanted, by_name, judge, judge_webroot, preferred, unfinished
 from .._core.reasons import Reason
 from .._records.files import cause
-from .._records.glance import Garbled, glance, mark
+from .._records.glance import Garbled, Glances, glance, mark
+from .._records.journal import Newer
 
 _OWN, _JOURNALS = ".selfheal", "deployments"
 JOURNALS = "%s/%s" % (_OWN, _JOURNALS)
@@ -164,6 +165,9 @@ class Surveyor:
             words = "a journal in %s cannot be understood: %s; deployment_resume sets it aside"
             where = os.path.join(self.root, project, JOURNALS)
             return Look(project, do="fail", reason=Reason.GARBLED, trouble=words % (where, error))
+        except Newer as error:
+            where = os.path.join(self.root, project, JOURNALS)
+            return Look(project, do="fail", reason=Reason.GARBLED, trouble="in %s, %s" % (where, error))
         except LinkRefused as error:
             if read_at(self.descriptor, project).kind == "link":
                 return Look(project, do="skip", reason=Reason.PROJECT_IS_LINK)
@@ -209,9 +213,9 @@ class Surveyor:
         except FileNotFoundError:
             return Wanted(None, "", False, known=False)
         try:
-            entries = self._entries(look, descriptor) if self.policy.active_by == "journal" else []
-            if entries:
-                return self._by_journal(entries, deployments)
+            said = self._said(look, descriptor) if self.policy.active_by == "journal" else Glances(())
+            if said.entries:
+                return self._by_journal(said, deployments)
             names = [name for name in os.listdir(deployments) if not name.startswith(".") and _is_directory(deployments, name)]
             known = bool(names)
             names = _marked(deployments, names) if self.policy.active_by == "marker" else by_name(names)
@@ -220,24 +224,25 @@ class Surveyor:
         newest = names[0] if names else None
         return Wanted(newest, self._text(newest), self.policy.enforce == "newest", known)
 
-    def _by_journal(self, entries: Sequence[Entry], deployments: int) -> Wanted:
-        order = preferred(entries)
+    def _by_journal(self, said: Glances, deployments: int) -> Wanted:
+        """A sound link is left alone where the journal that made it may be one that was set aside."""
+        order = preferred(said.entries)
         newest = next((release for release in order if _is_directory(deployments, release)), None)
-        return Wanted(newest, self._text(newest), True, True, bool(order) and newest is None, unfinished(entries))
+        return Wanted(newest, self._text(newest), said.complete, True, bool(order) and newest is None, unfinished(said.entries))
 
     def _text(self, release: Optional[str]) -> str:
         return "" if release is None else "%s/%s" % (self.policy.deployments_dir, release)
 
-    def _entries(self, look: Look, descriptor: int) -> Sequence[Entry]:
+    def _said(self, look: Look, descriptor: int) -> Glances:
         """What the journals say. They are for their owner alone to write, so anyone may not have been there before."""
         try:
             own = open_directory(_OWN, descriptor, "%s/%s/%s" % (self.root, look.project, _OWN))
         except FileNotFoundError:
-            return []
+            return Glances(())
         try:
             journals, found = open_checked(_JOURNALS, own, "%s/%s/%s" % (self.root, look.project, JOURNALS))
         except FileNotFoundError:
-            return []
+            return Glances(())
         finally:
             os.close(own)
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .._core.deployment import KINDS, STANDINGS, Phase, valid_id
 from .._core.links import Glance, Word
-from .journal import SCHEMA, complete
+from .journal import SCHEMA, Newer, complete
 
 _LIMIT = 8 << 20
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -23,6 +23,7 @@ _MARKS = [
     (key, b'\n "%s": "' % key.encode(), b'\n "%s": null' % key.encode()) for key in ("id", "kind", "release", "activated_at", "phase")
 ] + [("standing", b'\n "standing": {\n  "word": "', b'\n "standing": null')]
 _WORDS = {word: Word(word) for word in STANDINGS}
+_ASIDE = ".json.bad-"
 _NEEDED = frozenset(("schema", "id", "kind", "release", "phase", "activated_at", "standing"))
 
 
@@ -30,10 +31,20 @@ class Garbled(ValueError):
     """A journal cannot be understood; names it."""
 
 
-def glance(directory: int) -> List[Glance]:
+class Glances(NamedTuple):
+    """The deployments whose journals could be read. complete: none is missing that may have become active after all of these.
+
+    One that was set aside may have been a rollback. What became active since makes up for it.
+    """
+
+    entries: Sequence[Glance]
+    complete: bool = True
+
+
+def glance(directory: int) -> Glances:
     """The deployments whose journals lie in the open directory.
 
-    Raises Garbled naming the first that cannot be understood, OSError.
+    Raises Garbled naming the first that cannot be understood, Newer, OSError.
     """
     entries: List[Glance] = []
     names = os.listdir(directory)
@@ -44,12 +55,19 @@ def glance(directory: int) -> List[Glance]:
             raw = _read(directory, name)
             if raw is not None:
                 entries.append(_entry(name[:-5], _fields(raw)))
+        except Newer as error:
+            raise Newer("the journal %s: %s" % (name, error)) from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise Garbled("%s: %s: %s" % (name, type(error).__name__, error)) from error
-    aside = [name for name in names if ".json.bad-" in name]
+    aside = [name for name in names if _ASIDE in name]
     if aside and not entries:
         raise Garbled("%s and all others were set aside, so nothing tells which release is good" % min(aside))
-    return entries
+    if not aside:
+        return Glances(entries)
+    # Both as the moment is written in a file's name.
+    lost = max(name.partition(_ASIDE)[2] for name in aside)
+    last = max(entry.activated_at or "" for entry in entries).replace("-", "").replace(":", "")
+    return Glances(entries, last > lost)
 
 
 def _read(directory: int, name: str) -> Optional[bytes]:
@@ -106,4 +124,4 @@ def mark(directory: os.stat_result) -> Tuple[int, int, int]:
     return directory.st_dev, directory.st_ino, directory.st_mtime_ns
 
 
-__all__ = ["Garbled", "glance", "mark"]
+__all__ = ["Garbled", "Glances", "glance", "mark"]

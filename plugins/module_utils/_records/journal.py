@@ -38,6 +38,10 @@ _PLAIN = (
 )
 
 
+class Newer(RecordError):
+    """A later version of this collection wrote it: nothing is wrong with it, and it is for that version to judge."""
+
+
 class Journal:
     """`folder`: ``<project>/.selfheal/deployments``. `on_garbled(path, aside, problem)` is called for each file that was set aside;
     without ``repair`` such a file stays where it is (aside is then "")."""
@@ -90,6 +94,8 @@ class Journal:
             return None
         except OSError as error:
             raise RecordError("Reading the journal %s: %s" % (path, cause(error))) from error
+        except Newer as error:
+            raise Newer("The journal %s: %s" % (path, error)) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self._garbled(path, "%s: %s" % (type(error).__name__, error))
             return None
@@ -217,11 +223,14 @@ _ABSENT: Mapping[str, Any] = {
 def complete(identity: str, data: Any) -> Dict[str, Any]:
     """A journal with every key. It may have been written by another version, or by a tool that knows but the phases and their times.
 
-    What became active is good unless it says otherwise. Raises ValueError for what is none.
+    What became active is good unless it says otherwise. Raises ValueError for what is none, Newer.
     """
     if not isinstance(data, dict):
         raise ValueError("it is no object")
     made = {**_ABSENT, "release": data.get("id"), **data}
+    if isinstance(made["schema"], int) and made["schema"] > SCHEMA:
+        words = "a newer version wrote it (schema %d; this one knows %d). It was left as it is; update the collection that came here."
+        raise Newer(words % (made["schema"], SCHEMA))
     updated = made.get("phase_updated_at") or made.get("activated_at") or made.get("started_at")
     made["phase_updated_at"] = updated
     made.setdefault("started_at", updated)
@@ -237,7 +246,7 @@ def complete(identity: str, data: Any) -> Dict[str, Any]:
 
 
 def parse(identity: str, raw: bytes) -> Deployment:
-    """A journal from its bytes. Raises ValueError, TypeError or KeyError for what is none."""
+    """A journal from its bytes. Raises ValueError, TypeError or KeyError for what is none, Newer."""
     data = complete(identity, json.loads(raw))
     for key in ("started_at", "phase_updated_at"):
         parse_time(data[key])
@@ -291,4 +300,4 @@ def _failure_data(failure: Optional[Failure]) -> Optional[Dict[str, Any]]:
     }
 
 
-__all__ = ["Journal", "SCHEMA", "complete", "dump", "parse", "shown", "to_data"]
+__all__ = ["Journal", "Newer", "SCHEMA", "complete", "dump", "parse", "shown", "to_data"]

@@ -14,6 +14,7 @@ import pytest
 from deploy_helpers import Deployer, LocalHost
 
 from selfheal._core.errors import LeaseHeld
+from selfheal._engine.deploy_report import warnings_of
 
 
 def cut_off(stage, identity, project=None, build=None, **options):
@@ -191,6 +192,7 @@ def test_a_journal_that_says_nonsense_is_set_aside(stage, problem):
     path.write_text(json.dumps(data))
     deployer = stage.deployer()
     assert deployer.resume(0.0) == [] and "set aside" in deployer.warnings[0] and stage.serves() == "v1"
+    assert warnings_of([], deployer.site) == deployer.warnings, "told although no deployment came of it"
 
 
 def minimal(stage, identity, phase="building", **more):

@@ -120,6 +120,29 @@ def test_a_deployment_that_was_cut_off_is_left_to_resume(site: Site) -> None:
     assert site.run()["web"]["after"] == "deployments/1"
 
 
+def test_a_link_whose_journal_was_set_aside_stays_where_it_is(site: Site) -> None:
+    """It may have been a rollback, on purpose: a sound link waits for the next activation, one that leads nowhere does not."""
+    place = site.project("web", "1", "2", active="2", current="deployments/1")
+    (place / ".selfheal" / "deployments" / "back.json.bad-20261122T000000.000Z").write_text("{")
+    found = site.run()["web"]
+    assert (found["outcome"], found["reason"], site.current("web")) == ("unchanged", "not_newest", "deployments/1")
+    (place / "current").unlink()
+    assert site.run()["web"]["after"] == "deployments/2"
+    (place / "current").unlink()
+    (place / "current").symlink_to("deployments/1")
+    site.journal("web", "2", 1, activated_at="2026-11-22T00:00:01.000Z")
+    assert (site.run()["web"]["reason"], site.current("web")) == ("link_wrong", "deployments/2")
+
+
+def test_a_newer_versions_journal_is_named_and_nothing_is_touched(site: Site) -> None:
+    """Who comes with an older collection cannot tell which release is good, and does not send anybody to set it aside."""
+    place = site.project("web", "1", active="1", current="gone")
+    (place / ".selfheal" / "deployments" / "2.json").write_text(json.dumps({"id": "2", "schema": 2}))
+    found = site.run()["web"]
+    assert (found["outcome"], found["reason"], site.current("web")) == ("failed", "garbled", "gone")
+    assert "2.json: a newer version wrote it" in found["detail"] and "sets it aside" not in found["detail"]
+
+
 def test_what_changed_before_the_lease_was_taken_is_seen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deployment that ends between looking and taking the lease is not undone by what was seen before."""
     site.project("web", "1", "2", active="1", current="deployments/2")

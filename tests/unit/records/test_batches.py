@@ -70,7 +70,7 @@ def entry(release: str, **more: Any) -> Deployment:
 def at_a_glance(folder: pathlib.Path) -> Any:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return glance.glance(descriptor)
+        return glance.glance(descriptor).entries
     finally:
         os.close(descriptor)
 
@@ -97,7 +97,7 @@ def test_a_glance_says_what_the_journal_says(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 2}, {"id": "other"}, {"kind": "guess"}, {"release": "../evil"}, {"phase": "somewhere"}, {"activated_at": 5},
+        {"schema": 0}, {"id": "other"}, {"kind": "guess"}, {"release": "../evil"}, {"phase": "somewhere"}, {"activated_at": 5},
         {"standing": {"word": "fine", "reason": "", "at": AT}}, {"standing": []},
     ],
 )  # fmt: skip

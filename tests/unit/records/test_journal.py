@@ -13,7 +13,7 @@ import pytest
 
 from selfheal._core.deployment import Phase
 from selfheal._records.glance import Garbled, glance
-from selfheal._records.journal import Journal, dump, parse
+from selfheal._records.journal import Journal, Newer, dump, parse
 
 AT = "2026-11-21T21:03:30.000Z"
 MINIMAL = [
@@ -33,7 +33,7 @@ def test_a_journal_that_says_little_is_understood(tmp_path, data: Any, phase: Ph
     (tmp_path / "a.json").write_text(json.dumps(data))
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        (seen,) = glance(folder)
+        (seen,) = glance(folder).entries
     finally:
         os.close(folder)
     for found in (entry, seen):
@@ -47,7 +47,8 @@ WRONG = [
     {"id": "a", "phase": "begun", "phase_updated_at": AT},
     {"id": "a", "phase": "building"},
     {"id": "a", "phase": "building", "phase_updated_at": "yesterday"},
-    {"id": "a", "phase": "building", "phase_updated_at": AT, "schema": 2},
+    {"id": "a", "phase": "building", "phase_updated_at": AT, "schema": 0},
+    {"id": "a", "phase": "building", "phase_updated_at": AT, "schema": "2"},
     {"id": "a", "phase": "building", "phase_updated_at": AT, "owner": 7},
     {"id": "a", "phase": "active", "activated_at": AT, "release": "../b"},
     {"id": "a", "phase": "active", "activated_at": AT, "kind": "other"},
@@ -64,6 +65,21 @@ def test_what_is_no_journal_is_set_aside_and_told(tmp_path, data: Any) -> None:
     path.write_text(json.dumps(data))
     assert Journal(str(tmp_path), lambda *each: told.append(each)).load("a") is None
     assert (path.exists(), len(told), len(os.listdir(tmp_path))) == (False, 1, 1)
+
+
+def test_what_a_newer_version_wrote_is_refused_and_stays(tmp_path) -> None:
+    """Whoever comes with an older collection must not throw away what tells which release is good."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"id": "a", "phase": "dancing", "schema": 2}))
+    with pytest.raises(Newer, match=r"a\.json: a newer version wrote it \(schema 2"):
+        Journal(str(tmp_path)).load("a")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(Newer, match=r"a\.json: a newer version"):
+            glance(folder)
+    finally:
+        os.close(folder)
+    assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_a_glance_names_what_it_cannot_understand(tmp_path) -> None:
