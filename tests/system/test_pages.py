@@ -289,10 +289,13 @@ def test_a_storm_calls_once_and_is_taken_back(bed: Any, receiver: Receiver) -> N
     assert receiver.got[0]["incident"].startswith("storm-") and set(names) == set(receiver.got[0]["services"])
     noted(bed)
     restarted(bed)
+    assert [] == receiver.of("resolved"), "it goes on"
     for name in names:
         (bed.home(name) / "bad").unlink()
     bed.until(lambda: [each for each in receiver.of("resolved") if each["service"] is None], 30, "the end arrives")
     assert 1 == len([each for each in receiver.of("firing") if each["service"] is None])
+    told = [(event["type"], event["incident"]) for event in bed.events("page", "page_resolved") if "service" not in event]
+    assert [("page", receiver.got[0]["incident"]), ("page_resolved", receiver.got[0]["incident"])] == told
 
 
 def test_an_alertmanager_is_told_and_told_that_it_is_over(bed: Any, receiver: Receiver, alertmanager: Alertmanager) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
 from typing import TYPE_CHECKING, Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
@@ -37,7 +38,7 @@ from .paged import PagedRecords
 from .pager import Pager
 from .ports import Desk, Held, Records, Stored
 from .resources import actuator_for, container_engine, lease_names
-from .storm import StormWatch
+from .storm import StormWatch, lasting_storm
 from .surroundings import Wiring
 from .traffic import Fallback
 
@@ -227,7 +228,8 @@ class Site:
             self.network = NetworkWatch(reference, host, lambda: _step(reference))
             self.companions.append(self.network)
         self.diagnostics: Optional[Diagnostics] = Diagnostics(Bundles(config.state_dir), config.host)
-        self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic())
+        lasting = functools.partial(lasting_storm, spool)
+        self.storm = StormWatch(config.storm, lambda: len(self.watched), self.records, lambda: host.wall() - host.monotonic(), lasting)
 
     def healer(self, service: Service, operated: bool = False, override: FrozenSet[Reason] = frozenset(), delay: float = 0.0) -> Healer:
         """A healer of one service. Raises UnsupportedResource."""
@@ -318,6 +320,7 @@ class Site:
             self.watched.remove(service)
         self.contracts.pop(service, None)
         self._healers.pop(service, None)
+        self.storm.over(service)  # who is not watched any more keeps nobody waiting
         self.pager.unwatched(service)
 
     def told_about(self, service: Optional[str]) -> Optional[Tuple[Notify, ...]]:

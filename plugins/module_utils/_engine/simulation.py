@@ -276,7 +276,11 @@ class Simulation:
         return NetworkWatch(REFERENCE, host, lambda: Reach(reached, REFERENCE.name))
 
     def _calm(self) -> StormWatch:
-        return StormWatch(Storm(), lambda: len(self.services), self.records, lambda: EPOCH)
+        return StormWatch(Storm(), lambda: len(self.services), self.records, lambda: EPOCH, self._lasting_storm)
+
+    def _lasting_storm(self) -> Optional[str]:
+        told = [event for event in self.records.events if event["type"] in ("page", "page_resolved") and "service" not in event]
+        return str(told[-1]["incident"]) if told and told[-1]["type"] == "page" else None
 
     def _nudge(self, service: Optional[str]) -> None:
         for healer in self._engine.healers if self._engine is not None else []:

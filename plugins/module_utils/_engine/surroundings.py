@@ -123,7 +123,8 @@ class Surroundings:
             self.peers.forget()
         self.peers.ask(now)
         if self._storm is not None:
-            self._storm.failing(self._healer.name, now)
+            incident = self._healer.memory.incident
+            self._storm.failing(self._healer.name, incident.opened if again and incident is not None else now, again)
 
     def closed(self) -> None:
         """The incident is over."""

@@ -328,3 +328,23 @@ def test_half_of_the_services_are_a_storm_and_less_are_none(others: int, restart
     told = play("\n".join(["100 web/liveness bad", *failing]), 110, *more)
     assert told.times("restart") == restarts
     assert len(told.of("page")) == (0 if restarts else 1)
+
+
+FIVE = [{"name": "s%d" % n, "resource": {"unit": "s%d.service" % n}, "probes": [LIVENESS], "ladder": ONE} for n in range(4)]
+
+
+def test_a_watchdog_that_comes_back_makes_no_storm_of_old_failures() -> None:
+    """Five services that failed minutes apart are none for a watchdog that was killed either: their retries go on."""
+    failing = ["%d s%d/liveness bad" % (100 + 200 * n, n) for n in range(4)]
+    told = play("\n".join([*failing, "900 web/liveness bad", "1000 crash"]), 1100, *FIVE, ladder=ONE)
+    assert [event["data"]["reason"] for event in told.of("page")] == ["ladder_exhausted"] * 5
+    assert told.of("blocked") == [] and [at for at in told.times("restart") if at > 1001] == [1015, 1035]
+
+
+def test_a_storm_is_told_once_though_the_watchdog_is_killed_in_it() -> None:
+    """It goes on, and ends under the name under which it began."""
+    failing = ["100 web/liveness bad", *("100 s%d/liveness bad" % n for n in range(4))]
+    told = play("\n".join([*failing, "150 crash", *("200 s%d/liveness ok" % n for n in range(4))]), 215, *FIVE, ladder=ONE)
+    assert [(event["at"], event["type"]) for event in told.of("page", "page_resolved")] == [(100.5, "page"), (210, "page_resolved")]
+    assert len({event["incident"] for event in told.of("page", "page_resolved")}) == 1
+    assert [(event["at"], event["service"]) for event in told.of("restart")] == [(210, "web")]
