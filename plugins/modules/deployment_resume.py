@@ -150,7 +150,6 @@ results:
       sample: deployments/20261121210330
 """
 
-import os
 from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
@@ -203,7 +202,7 @@ def resume(module: Any) -> Report:
     failure = None
     if failed:
         first = "%(name)s (%(reason)s): %(detail)s" % failed[0]
-        names = listed([os.path.join(each["name"], each["deployment"] or "") for each in failed])
+        names = listed(["%(name)s/%(deployment)s" % each if each["deployment"] else each["name"] for each in failed])
         failure = "%d of %d deployments could not be finished: %s. The first is %s" % (len(failed), len(results), names, first)
     return Report(outcome, failure, warnings_of([told for _name, told in found], site))
 

@@ -367,6 +367,14 @@ deployment:
       description: The deployment's name.
       type: str
       sample: "20261121210330"
+    project:
+      description: The project's name.
+      type: str
+      sample: web
+    kind:
+      description: V(deploy), V(redeploy) or V(rollback).
+      type: str
+      sample: deploy
     release:
       description: The release it makes current, a directory below C(deployments).
       type: str
@@ -375,6 +383,39 @@ deployment:
       description: V(active) or V(failed).
       type: str
       sample: active
+    started_at:
+      description: When it was begun.
+      type: str
+      sample: "2026-11-21T21:03:30.101Z"
+    phase_updated_at:
+      description: When something was last noted in its journal.
+      type: str
+      sample: "2026-11-21T21:03:36.412Z"
+    previous:
+      description: What C(current) said before, empty if there was none. V(null) if it was not swapped.
+      type: str
+      sample: deployments/20261120180000
+    left:
+      description: The release that was current before, V(null) if there was none.
+      type: str
+      sample: "20261120180000"
+    resumed:
+      description: How often it was taken up after it had been cut off.
+      type: int
+      sample: 0
+    notes:
+      description: What people should know and what changed no outcome.
+      type: list
+      elements: str
+      sample: []
+    owner:
+      description: The process that is or was at work on it.
+      type: dict
+      sample: {pid: 4711, start_time: 8153241, boot_id: 4416281b-99ea-46fd-986a-e09749195249}
+    request:
+      description: What was asked for, without texts of routes, values of environments and headers.
+      type: dict
+      sample: {root: /srv/www, project: web, keep: 5}
     phases:
       description: Every phase with the time of its beginning and end, and what proves it.
       type: list

@@ -31,6 +31,9 @@ class TreeStrategy(Strategy):
         unpacked(run)
         outputs = build_commands(run)
         made = manifest.scan(run.project.build(run.entry.id), sync=True)
+        if not made.entries:
+            reason = Reason.BUILD_FAILED if run.request.build else Reason.SOURCE_MISSING
+            raise PhaseFailed(reason, "There is no file in what would be released. See what the source holds, and deploy again.")
         made.write(run.project.built(run.entry.id))
         return {**made.summary(), **outputs}
 

@@ -126,6 +126,16 @@ def test_builds_run_in_the_release_with_their_environment(stage):
     assert (stage.project / "current" / "made").read_text() == "x v1\n"
 
 
+@pytest.mark.parametrize("build, reason", [((), "source_missing"), (({"argv": ["/bin/true"]},), "build_failed")])
+def test_a_release_without_any_file_is_refused(stage, build, reason):
+    """An upload that went wrong is an empty archive: nothing is no release, and what served goes on."""
+    stage.deploy("v1")
+    (stage.base / "empty" / "public").mkdir(parents=True)
+    told = stage.deploy("v2", stage.base / "empty", build=list(build))
+    assert (told.outcome, told.reason) == ("failed", reason) and "no file" in told.detail
+    assert stage.serves() == "v1"
+
+
 def test_a_build_that_hangs_is_killed_at_its_timeout(stage):
     """A build never holds a deployment longer than it was given."""
     told = stage.deploy("v1", build=[{"argv": ["sleep", "60"], "timeout": 0.2}])
