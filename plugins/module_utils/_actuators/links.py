@@ -153,7 +153,11 @@ def _begun(descriptor: int, name: str, target: str) -> str:
     try:
         return _begin(descriptor, temporary, target)
     except FileExistsError:
-        os.unlink(temporary, dir_fd=descriptor)
+        try:
+            os.unlink(temporary, dir_fd=descriptor)
+        except (IsADirectoryError, PermissionError) as error:
+            words = "%s is in the way beside it, where the link is begun: %s. Move it away."
+            raise LinkRefused(words % (temporary, cause(error))) from error
         return _begin(descriptor, temporary, target)
 
 

@@ -25,7 +25,7 @@ from .._records.holds import ALL, Hold, Holds
 from .._records.lease import LeaseInfo
 from .._records.lease_batch import Batch, ManyLeases
 from .._records.timeline import Timeline
-from .survey import Link, Look, Policy, Surveyor, said
+from .survey import Link, Look, Policy, Surveyor, said, thing
 
 AT_ONCE = 2500
 LEASE_SECONDS = 300.0
@@ -210,7 +210,7 @@ class Reconciler:
         if link.verdict.do == "replace":
             backup = "%s.backup-%s" % (link.name, compact(self._around.clock()))
             replace_at(directory, link.name, link.target, backup, sync=False)
-            result.detail = "a %s stood at %s; it is kept as %s" % (link.found.kind, link.path, os.path.join(link.directory, backup))
+            result.detail = "%s stood at %s; it is kept as %s" % (thing(link.found.kind), link.path, os.path.join(link.directory, backup))
         else:
             swap_at(directory, link.name, link.target, sync=False, alone=True)
 

@@ -307,15 +307,20 @@ def _marked(deployments: int, names: Sequence[str]) -> List[str]:
     return [name for _moment, name in sorted(found, reverse=True)]
 
 
+def thing(kind: str) -> str:
+    """What stands somewhere, in words."""
+    return "something else" if kind == "other" else "a " + kind
+
+
 def said(link: Link) -> str:
     """One sentence about a link. Nothing is said of what is as it should be."""
     reason, stands = link.verdict.reason, link.found
     if reason is None:
         return ""
     if reason is Reason.OBSTRUCTED:
-        return "a %s stands at %s; move it away, or say on_obstruction: backup" % (stands.kind, link.path)
+        return "%s stands at %s; move it away, or say on_obstruction: backup" % (thing(stands.kind), link.path)
     words = {"name": link.name, "target": stands.target, "release": stands.leads_to, "newest": link.target}
     return _WORDS[reason] % words
 
 
-__all__ = ["JOURNALS", "Link", "Look", "MARKER", "Policy", "Surveyor", "said"]
+__all__ = ["JOURNALS", "Link", "Look", "MARKER", "Policy", "Surveyor", "said", "thing"]

@@ -213,3 +213,16 @@ def test_what_stands_in_the_way_is_kept(site: Site) -> None:
     assert (place / kept / "data").read_text() == "precious"
     assert kept in found["web"]["detail"] and found["web"]["before"] == "(directory)"
     assert site.current("web") == "deployments/1"
+
+
+def test_what_is_in_the_way_is_named_in_words(site: Site) -> None:
+    """A pipe where the link belongs, and a directory where it is begun: who reads it knows what to move away, and nothing was touched."""
+    os.mkfifo(site.project("pipe", "1", active="1") / "current")
+    place = site.project("begun", "1", active="1", current="gone")
+    (place / ".current.swap.tmp").mkdir()
+    found = site.run()
+    assert found["pipe"]["detail"].startswith("something else stands at %s" % (site.root / "pipe" / "current"))
+    assert (found["begun"]["reason"], found["begun"]["after"]) == ("obstructed", "gone")
+    assert ".current.swap.tmp is in the way" in found["begun"]["detail"]
+    found = site.run(on_obstruction="backup")
+    assert found["pipe"]["detail"].startswith("something else stood at") and site.current("pipe") == "deployments/1"
