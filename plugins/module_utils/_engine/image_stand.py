@@ -72,13 +72,14 @@ class Stand:
 
     def ready(self) -> None:
         """A container of the release is proven beside the one that serves; for a swap its image is. Raises PhaseFailed."""
+        self._tidy()
         here = self.named()
         if self.is_it(here):
             return
         old = self._before(here)
         if self.switch is not Switch.SWAP:
             self._proven(self._candidate(old))
-        elif of(old or {}, "State", "Status") == "running" and rehearsed(self.wanted, bool(self._anonymous(old))):
+        elif old is not None and self._serves(old) and rehearsed(self.wanted, bool(self._anonymous(old))):
             self._rehearse()
 
     def take(self) -> str:
@@ -116,6 +117,8 @@ class Stand:
             # Before it stops: an engine that is restarted must not start it again beside the new one.
             self.containers.policy(old, NO_POLICY)
             self.containers.stop(old)
+        else:
+            self.containers.policy(old, NO_POLICY)  # one that had ended before may be started by its policy as well
         return proof
 
     # -- steps
@@ -178,11 +181,17 @@ class Stand:
             new = self._made(old, self._ports(tried))
         return new
 
-    def _rehearse(self) -> None:
-        """A first try of the image on ports of its own; nothing of it stays. Raises PhaseFailed."""
+    def _tidy(self) -> None:
+        """A rehearsal that was cut off has proven nothing, and nobody may come to another one."""
         left = self.named(TRY)
         if left is not None:
             self.containers.remove(left, volumes=True)
+
+    def _serves(self, old: Told) -> bool:
+        return of(old, "State", "Status") == "running" and self.containers.stays(old)
+
+    def _rehearse(self) -> None:
+        """A first try of the image on ports of its own; nothing of it stays. Raises PhaseFailed."""
         body = rehearsal_of(self.wanted, self.recorded.image, self.recorded.release)
         made = self.containers.create(self.name + TRY, body)
         try:

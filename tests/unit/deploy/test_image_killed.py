@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 from deploy_helpers import LocalHost
-from harbour import ILL, Engine, Harbour
+from harbour import ILL, NAME, Engine, Harbour
 from killing import Counted, kill_at
 
 DEEP = bool(os.environ.get("SELFHEAL_DEEP"))
@@ -130,6 +130,28 @@ def test_killed_while_something_is_being_stopped(scene, podman):
             harbour.engine.put(**{**harbour.engine.state(), "lasting": LASTING, "podman": podman})
             assert os.waitpid(harbour.child(act), 0)[1] == signal.SIGKILL, number
             settle(harbour, endings, by_next, version)
+
+
+def test_killed_at_a_rehearsal_and_nobody_serves_any_more(scene):
+    """C51: there is nobody beside whom it could be tried again: the try goes all the same, and so does the policy of the one before."""
+    harbour, act, endings = scene
+    changes_of(harbour, act)
+    tries = [number for number, done in enumerate(harbour.engine.state()["log"], 1) if done == "POST create web.selfheal-try"]
+    assert bool(tries) is (harbour.kind == "swap")
+    for number in (each + more for each in tries for more in (0, 1)):
+        harbour.reset()
+        harbour.engine.harm(number, "kill", "after")
+        assert os.waitpid(harbour.child(act), 0)[1] == signal.SIGKILL, number
+        state = harbour.engine.state()
+        ended = next(told for told in state["containers"].values() if told["Name"] == "/" + NAME)
+        ended["State"]["Status"] = "exited"
+        harbour.engine.put(**state)
+        with LocalHost() as host:
+            harbour.stage(host).resume()
+        there = harbour.engine.by_name()
+        assert NAME + ".selfheal-try" not in there, sorted(there)
+        old = there.get(NAME + ".selfheal-old")
+        assert old is None or old["HostConfig"]["RestartPolicy"]["Name"] == "no", old
 
 
 def test_killed_before_changes_of_files(scene):
