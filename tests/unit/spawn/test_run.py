@@ -145,14 +145,6 @@ def _no_leftovers():
             id="not utf-8",
         ),
         pytest.param(
-            Run(("printf", "a\\tb\\033[31m\\007\\000c\\n")),
-            "ok",
-            None,
-            "exit status 0: a b\\x1b[31m\\x07\\x00c",
-            {"exit_status": 0, "stdout": "a\tb\x1b[31m\x07\x00c\n", "stderr": "", "truncated": False},
-            id="plays tricks on a terminal",
-        ),
-        pytest.param(
             Run(("printf", "%s|", "a b", "$HOME", "")),
             "ok",
             None,
